@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/proc/<pid>/exithand`: wait for the exit of any process that can be seen.
+//!
+//! A read blocks until the process has exited, and then is at the end of the file. Poll reports the
+//! file as readable from then on.
+//!
+//! A process that is, or was, waited for has a [`Watch`]. It is found from its `signal_struct`, as
+//! that is what stays the same through an exec and through the exits of threads. Who writes and
+//! reads what, and what orders it:
+//!
+//! | What                         | Written by          | Read by       | Ordered by              |
+//! |------------------------------|---------------------|---------------|-------------------------|
+//! | `exithand` [1]               | first opener, once  | openers       | release, acquire        |
+//! |                              |                     | exit, free    | `tasklist_lock`, RCU    |
+//! | `exithand_is_interested` [1] | first opener, exit  | exit          | `tasklist_lock`         |
+//! | [`Watch::exited`]            | exit, once [2]      | read, poll    | lock of the wait queue  |
+//!
+//! [1] In `signal_struct`. [2] By the opener, if the watch is for a process that has exited already.
+//!
+//! User-space documentation: [`Documentation/filesystems/exithand.rst`]
+//!
+//! [`Documentation/filesystems/exithand.rst`]: srctree/Documentation/filesystems/exithand.rst
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    bindings,
+    fs::Kiocb,
+    iov::IovIterDest,
+    prelude::*,
+    sync::{
+        new_wait_queue,
+        poll::FilePollTable,
+        Arc,
+        SetOnce,
+        UniqueArc,
+        WaitQueue, //
+    }, //
+};
+
+#[allow(unsafe_code)]
+#[path = "exithand/glue.rs"]
+mod glue;
+
+use glue::{
+    Attached,
+    Process,
+    ProcessFile, //
+};
+
+/// What the readers of one process's exithand files wait for.
+///
+/// Owned by the process, from the first open until its `signal_struct` is freed, and by each open
+/// file. A file owns nothing else.
+#[pin_data]
+struct Watch {
+    #[pin]
+    waiters: WaitQueue,
+    /// A latch: populated when the process has exited, and so for ever.
+    exited: SetOnce<()>,
+}
+
+impl Watch {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            waiters <- new_wait_queue!("exithand"),
+            exited: SetOnce::new(),
+        })
+    }
+
+    /// Records that the process has exited, and wakes all that wait for it.
+    ///
+    /// Runs under `tasklist_lock`, held for writing with interrupts off: must not sleep, allocate,
+    /// or look for tasks.
+    fn exit(&self) {
+        // The latch comes first: whoever queues itself too late for the wake-up looks at it after
+        // that, see the section on ordering of `WaitQueue`.
+        self.exited.populate(());
+        self.waiters
+            .wake_up_all_poll(bindings::EPOLLIN | bindings::EPOLLRDNORM);
+    }
+
+    fn has_exited(&self) -> bool {
+        self.exited.as_ref().is_some()
+    }
+}
+
+impl ProcessFile for Watch {
+    fn open(process: &Process<'_>) -> Result<Arc<Self>> {
+        if let Some(watch) = process.watch() {
+            return Ok(watch);
+        }
+
+        // At most one such allocation per process stays, charged to who opens the file first.
+        let new = UniqueArc::pin_init(Watch::new(), GFP_KERNEL_ACCOUNT)?;
+
+        match process.attach(new)? {
+            Attached::Watched(watch) => Ok(watch),
+            Attached::Exited(watch) => {
+                watch.exit();
+                Ok(watch)
+            }
+        }
+    }
+
+    fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        let watch = kiocb.file();
+
+        // A read of nothing has nothing to wait for.
+        if iov.is_empty() || watch.has_exited() {
+            return Ok(0);
+        }
+
+        if kiocb.is_nonblocking() {
+            return Err(EAGAIN);
+        }
+
+        watch.waiters.wait_event_freezable(|| watch.has_exited())?;
+        Ok(0)
+    }
+
+    fn poll<'file>(&'file self, table: &FilePollTable<'file>) -> u32 {
+        table.register_wait(&self.waiters);
+
+        if self.has_exited() {
+            bindings::EPOLLIN | bindings::EPOLLRDNORM
+        } else {
+            0
+        }
+    }
+}

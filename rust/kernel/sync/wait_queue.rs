@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Wait queues.
+//!
+//! A wait queue is where tasks sleep until a condition holds, and where `poll(2)` and its relatives
+//! register to be told of it. The condition itself lives elsewhere, usually in an atomic beside the
+//! queue.
+//!
+//! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
+
+use super::LockClassKey;
+use crate::{
+    bindings,
+    error::to_result,
+    ffi::c_int,
+    prelude::*,
+    task::{
+        might_sleep,
+        MAX_SCHEDULE_TIMEOUT,
+        TASK_FREEZABLE,
+        TASK_INTERRUPTIBLE,
+        TASK_NORMAL, //
+    },
+    types::Opaque, //
+};
+use core::{
+    marker::PhantomPinned,
+    ptr, //
+};
+
+/// Creates a [`WaitQueue`] initialiser with the given name and a newly-created lock class.
+#[macro_export]
+macro_rules! new_wait_queue {
+    ($($name:literal)?) => {
+        $crate::sync::WaitQueue::new(
+            $crate::optional_name!($($name)?), $crate::static_lock_class!()
+        )
+    };
+}
+pub use new_wait_queue;
+
+/// A queue of sleeping tasks and of poll registrations.
+///
+/// Exposes the kernel's [`struct wait_queue_head`]. In contrast to [`CondVar`], it is not tied to a
+/// lock: the condition is a closure that is evaluated without one, all waiters are non-exclusive,
+/// and a wake-up carries the poll events that it stands for.
+///
+/// Instances of [`WaitQueue`] need a lock class and to be pinned. The recommended way to create
+/// such instances is with the [`pin_init`](pin_init::pin_init!) and [`new_wait_queue`] macros.
+///
+/// # Ordering
+///
+/// No wake-up is lost if the waking side makes the condition true *before* it calls a wake-up
+/// method, and the condition's closure reads what was written there with an atomic. Both sides take
+/// the queue's lock in between: the waiter to queue itself before it evaluates the condition, the
+/// waker to walk the queue after the store. So either the waker finds the waiter in the queue, or
+/// the waiter's evaluation sees the store.
+///
+/// # Invariants
+///
+/// `inner` is an initialised `struct wait_queue_head`. Every entry in it is either on the stack of
+/// a task inside a wait method of this queue, which removes it before it returns, or was put there
+/// by code that guarantees to remove it before the queue goes away.
+///
+/// # Examples
+///
+/// ```
+/// use kernel::{
+///     bindings,
+///     sync::{
+///         atomic::{Acquire, Atomic, Release},
+///         new_wait_queue,
+///         WaitQueue, //
+///     }, //
+/// };
+///
+/// /// A gate that opens once.
+/// #[pin_data]
+/// struct Gate {
+///     open: Atomic<u32>,
+///     #[pin]
+///     waiters: WaitQueue,
+/// }
+///
+/// impl Gate {
+///     fn new() -> impl PinInit<Self> {
+///         pin_init!(Self {
+///             open: Atomic::new(0),
+///             waiters <- new_wait_queue!("Gate::waiters"),
+///         })
+///     }
+///
+///     fn open(&self) {
+///         self.open.store(1, Release);
+///         self.waiters.wake_up_all_poll(bindings::EPOLLIN);
+///     }
+///
+///     fn wait(&self) -> Result {
+///         self.waiters.wait_event_freezable(|| self.open.load(Acquire) == 1)
+///     }
+/// }
+///
+/// let gate = KBox::pin_init(Gate::new(), GFP_KERNEL)?;
+/// gate.open();
+/// gate.wait()?;
+/// # Ok::<(), Error>(())
+/// ```
+///
+/// [`CondVar`]: super::CondVar
+/// [`struct wait_queue_head`]: srctree/include/linux/wait.h
+#[pin_data]
+pub struct WaitQueue {
+    #[pin]
+    inner: Opaque<bindings::wait_queue_head>,
+
+    /// The head of the list is self-referential, so the queue cannot move once it is initialised.
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+// SAFETY: A `struct wait_queue_head` belongs to no thread.
+unsafe impl Send for WaitQueue {}
+
+// SAFETY: The C functions that are called on a `struct wait_queue_head` through `&WaitQueue` do
+// their own locking.
+unsafe impl Sync for WaitQueue {}
+
+impl WaitQueue {
+    /// Constructs a new wait queue initialiser.
+    #[inline]
+    pub fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
+        // INVARIANT: `__init_waitqueue_head` initialises the queue, with no entry in it.
+        pin_init!(Self {
+            // SAFETY: `slot` is valid while the closure is called and both `name` and `key` have
+            // static lifetimes so they live indefinitely.
+            inner <- Opaque::ffi_init(|slot| unsafe {
+                bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
+            }),
+            _pin: PhantomPinned,
+        })
+    }
+
+    /// Returns a raw pointer to the inner C struct.
+    #[inline]
+    pub(super) fn as_raw(&self) -> *mut bindings::wait_queue_head {
+        self.inner.get()
+    }
+
+    /// Sleeps until `condition` returns `true`.
+    ///
+    /// Like C's `wait_event_freezable()`: the sleep can be interrupted by a signal, and the task
+    /// may be frozen in it, so no lock should be held. `condition` is evaluated before the first
+    /// sleep and after every wake-up, and it counts also when a signal is pending. It must not
+    /// sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ERESTARTSYS`] if a signal arrived and `condition` was still `false` then.
+    pub fn wait_event_freezable(&self, mut condition: impl FnMut() -> bool) -> Result {
+        might_sleep();
+
+        if condition() {
+            return Ok(());
+        }
+
+        let state = (TASK_INTERRUPTIBLE | TASK_FREEZABLE) as c_int;
+        let entry = Opaque::<bindings::wait_queue_entry>::uninit();
+
+        // SAFETY: `entry` is valid for writes, and a local variable that is not moved.
+        unsafe { bindings::init_wait_entry(entry.get(), 0) };
+
+        let result = loop {
+            // INVARIANT: The entry is on this task's stack, and is off the queue again when this
+            // loop is left by the error branch, else by `finish_wait` below.
+            //
+            // SAFETY: The queue is initialised by the type invariants, the entry was above. If the
+            // entry is in a queue already, then it is in this one.
+            let signal =
+                unsafe { bindings::prepare_to_wait_event(self.as_raw(), entry.get(), state) };
+
+            if condition() {
+                break Ok(());
+            }
+
+            if signal != 0 {
+                break to_result(signal as c_int);
+            }
+
+            // SAFETY: May be called in any task that may sleep. The timeout is the one for ever.
+            unsafe { bindings::schedule_timeout(MAX_SCHEDULE_TIMEOUT) };
+        };
+
+        // SAFETY: The queue is initialised by the type invariants, and `entry` is in it or in none.
+        unsafe { bindings::finish_wait(self.as_raw(), entry.get()) };
+
+        result
+    }
+
+    /// Wakes all waiters, and tells those that poll that `events` (`EPOLLIN`, ...) have come.
+    ///
+    /// A poll registration that asked for none of `events` is not woken. Tasks in
+    /// [`WaitQueue::wait_event_freezable`] always are.
+    ///
+    /// Does not sleep, and may be called in any context but NMI. The time it takes is linear in the
+    /// number of waiters.
+    #[inline]
+    pub fn wake_up_all_poll(&self, events: u32) {
+        // `poll_to_key()` in C.
+        let key = ptr::without_provenance_mut(events as usize);
+
+        // SAFETY: The queue is initialised by the type invariants. The key of a wake-up is a set of
+        // poll events in the shape of a pointer, and never dereferenced. 0 means all waiters.
+        unsafe { bindings::__wake_up(self.as_raw(), TASK_NORMAL, 0, key) };
+    }
+}
+
+#[cfg(CONFIG_RUST_WAIT_QUEUE_KUNIT_TEST)]
+#[macros::kunit_tests(rust_wait_queue)]
+mod tests {
+    use super::*;
+    use crate::{
+        sync::{
+            atomic::{
+                Acquire,
+                Atomic,
+                Relaxed,
+                Release, //
+            },
+            Arc, //
+        },
+        workqueue::{
+            self,
+            impl_has_work,
+            new_work,
+            Work,
+            WorkItem, //
+        }, //
+    };
+
+    /// A worker that wakes the queue twice: once with the condition still false, then for good.
+    #[pin_data]
+    struct Waker {
+        #[pin]
+        queue: WaitQueue,
+        polls: Atomic<u32>,
+        done: Atomic<u32>,
+        #[pin]
+        work: Work<Waker>,
+    }
+
+    impl_has_work! {
+        impl HasWork<Self> for Waker { self.work }
+    }
+
+    impl Waker {
+        fn new() -> Result<Arc<Self>> {
+            Arc::pin_init(
+                pin_init!(Self {
+                    queue <- new_wait_queue!("Waker::queue"),
+                    polls: Atomic::new(0),
+                    done: Atomic::new(0),
+                    work <- new_work!("Waker::work"),
+                }),
+                GFP_KERNEL,
+            )
+        }
+
+        /// Waits until the other side has evaluated its condition `n` times.
+        fn wait_for_polls(&self, n: u32) {
+            while self.polls.load(Relaxed) < n {
+                crate::time::delay::fsleep(crate::time::Delta::from_millis(1));
+            }
+        }
+    }
+
+    impl WorkItem for Waker {
+        type Pointer = Arc<Waker>;
+
+        fn run(this: Arc<Waker>) {
+            // The second evaluation comes after the waiter has queued itself.
+            this.wait_for_polls(2);
+            this.queue.wake_up_all_poll(bindings::EPOLLIN);
+            // The third was caused by the wake-up above.
+            this.wait_for_polls(3);
+            this.done.store(1, Release);
+            this.queue.wake_up_all_poll(bindings::EPOLLIN);
+        }
+    }
+
+    #[test]
+    fn true_condition_does_not_sleep() -> Result {
+        let waker = Waker::new()?;
+        let mut evaluated = 0;
+
+        waker.queue.wait_event_freezable(|| {
+            evaluated += 1;
+            true
+        })?;
+        assert_eq!(evaluated, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn sleeps_until_woken_with_true_condition() -> Result {
+        let waker = Waker::new()?;
+
+        assert!(workqueue::system().enqueue(waker.clone()).is_ok());
+        waker.queue.wait_event_freezable(|| {
+            waker.polls.fetch_add(1, Relaxed);
+            waker.done.load(Acquire) == 1
+        })?;
+        assert_eq!(waker.done.load(Relaxed), 1);
+        assert!(waker.polls.load(Relaxed) >= 3);
+        Ok(())
+    }
+
+    #[test]
+    fn wake_up_without_waiters() -> Result {
+        Waker::new()?.queue.wake_up_all_poll(bindings::EPOLLIN);
+        Ok(())
+    }
+}

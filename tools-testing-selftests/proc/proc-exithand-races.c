@@ -1,0 +1,968 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /proc/<pid>/exithand against an exit, or an exec, that happens meanwhile.
+ *
+ * - rounds.*: a process exits while another opens its exithand file and goes
+ *   to sleep on it.  The exit must not slip between the look at the process
+ *   and the sleep.  Chance would not find that gap, so the exit is aimed at
+ *   it: the one who waits sets a timer and goes on to wait; at a moment that
+ *   moves through the whole of open, read and poll the timer wakes the
+ *   process, which has real-time priority on the same CPU, and takes the CPU
+ *   away until it is dead.  In every other round it does so on another CPU,
+ *   for the gaps that only real concurrency opens.
+ * - exec.*: a process execs from a thread that is not the leader, again and
+ *   again, and for a moment each time there are two leaders, of which one is
+ *   dead.  That must not be taken for an exit, by a file that is open or by
+ *   one that is being opened.
+ * - herd.*: many wait for one exit.
+ * - leak.*: what opening, waiting and closing leave behind.
+ *
+ * Without the privilege for real-time priorities the same is done, with less
+ * aim.
+ */
+#define _GNU_SOURCE
+#include <linux/membarrier.h>
+#include <semaphore.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/timerfd.h>
+
+#include "proc-exithand.h"
+
+/* Not in every installed header yet; what it asks for is the default. */
+#ifndef MFD_EXEC
+#define MFD_EXEC 0
+#endif
+
+/* Pins the calling thread to a CPU, 0 or 1, if there are two. */
+static void pin_to(int nr)
+{
+	cpu_set_t all, one;
+	int cpu;
+
+	if (sched_getaffinity(getpid(), sizeof(all), &all))
+		return;
+	CPU_ZERO(&one);
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &all))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (nr-- == 0)
+			break;
+	}
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static bool set_realtime(bool on)
+{
+	struct sched_param param = { .sched_priority = on ? 10 : 0 };
+
+	return !sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param);
+}
+
+static unsigned int next_random(unsigned int *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return *seed >> 8;
+}
+
+/*
+ * One exit a round.
+ */
+#define ROUNDS 10000
+
+/* A round differs from the next in these ways. */
+#define ROUND_OTHER_CPU		1	/* exits on another CPU */
+#define ROUND_KILLED		2	/* is killed; else exits by itself */
+#define ROUND_OPENED		4	/* was opened before */
+#define ROUND_ANYWHERE		8	/* not at the gap, but anywhere */
+#define ROUND_MODES		16
+
+struct rounds {
+	bool use_poll, stop;
+	int timer, mode, fd;
+	unsigned int delay;	/* ns until the exit */
+	pid_t pid;
+	sem_t go, done;
+	/* The answers. */
+	int ret;
+	bool slept;
+	char *stack;		/* of the process that exits */
+};
+
+FIXTURE(rounds)
+{
+	struct rounds *r;
+};
+
+FIXTURE_VARIANT(rounds)
+{
+	bool use_poll;
+};
+
+FIXTURE_VARIANT_ADD(rounds, read) { .use_poll = false };
+FIXTURE_VARIANT_ADD(rounds, poll) { .use_poll = true };
+
+FIXTURE_SETUP(rounds)
+{
+	if (!exithand_needed(_metadata))
+		return;
+	self->r = calloc(1, sizeof(*self->r));
+	ASSERT_NE(NULL, self->r);
+	self->r->use_poll = variant->use_poll;
+	self->r->stack = malloc(STACK_SIZE);
+	ASSERT_NE(NULL, self->r->stack);
+}
+
+FIXTURE_TEARDOWN(rounds)
+{
+	/* All that is left is a child, which goes with us. */
+}
+
+static long voluntary_switches(void)
+{
+	struct rusage ru;
+
+	getrusage(RUSAGE_THREAD, &ru);
+	return ru.ru_nvcsw;
+}
+
+/* Waits for the exit; 0 if it was told of one. */
+static int wait_for_exit(struct rounds *r, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLL_ALL };
+	char c;
+	int ret;
+
+	if (!r->use_poll) {
+		ret = read(fd, &c, 1);
+		return ret < 0 ? -errno : ret;
+	}
+	ret = poll(&pfd, 1, -1);
+	return ret != 1 ? -errno : pfd.revents != POLL_EXITED;
+}
+
+/* The thread that waits.  Its fate is to be interrupted at any place. */
+static void *rounds_waiter(void *arg)
+{
+	struct itimerspec it = { 0 };
+	struct rounds *r = arg;
+	long switches;
+
+	pin_to(0);
+	for (;;) {
+		while (sem_wait(&r->go))
+			;
+		if (r->stop)
+			return NULL;
+		switches = voluntary_switches();
+		it.it_value.tv_nsec = r->delay;
+		timerfd_settime(r->timer, 0, &it, NULL);
+
+		if (!(r->mode & ROUND_OPENED))
+			r->fd = exithand_open(r->pid, O_RDONLY);
+		r->ret = r->fd < 0 ? r->fd : wait_for_exit(r, r->fd);
+
+		r->slept = voluntary_switches() != switches;
+		sem_post(&r->done);
+	}
+}
+
+/* The process that exits.  It shares memory and errno with the test. */
+static int rounds_target(void *arg)
+{
+	struct rounds *r = arg;
+	char buf[8];
+
+	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (r->mode & ROUND_OTHER_CPU)
+		pin_to(1);
+	if (!(r->mode & ROUND_KILLED))
+		syscall(__NR_read, r->timer, buf, sizeof(buf));
+	else
+		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	syscall(__NR_exit, 0);
+	return 0;
+}
+
+static bool sem_wait_bounded(sem_t *sem)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += BOUND_MS / 1000;
+	while (sem_timedwait(sem, &ts))
+		if (errno != EINTR)
+			return false;
+	return true;
+}
+
+/* How long open and a read that does not wait take together, in ns. */
+static unsigned int path_length(bool use_poll)
+{
+	const int times = 200;
+	__u64 start = now_ns();
+	int i, fd;
+
+	for (i = 0; i < times; i++) {
+		fd = open("/proc/self/exithand", O_RDONLY);
+		if (use_poll)
+			poll_now(fd);
+		else
+			read_now(fd);
+		close(fd);
+	}
+	return (now_ns() - start) / times;
+}
+
+/*
+ * When to exit.  How long it takes to set a timer, and how late it comes, is
+ * not known, so the aim is taken from what came of the last rounds: such that
+ * the one who waits is asleep in half of them.  Then the gap is near.
+ */
+static unsigned int next_delay(int mode, const unsigned int *aim,
+			       unsigned int length, unsigned int *seed)
+{
+	if (mode & ROUND_ANYWHERE)
+		return 1 + next_random(seed) %
+			(aim[mode & ~ROUND_ANYWHERE] + length);
+	return 1 + aim[mode] + next_random(seed) % (length / 4 + 1);
+}
+
+TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
+{
+	unsigned int seed = 1, length, step, aimed = 0, slept = 0, i;
+	unsigned int aim[ROUND_MODES];
+	struct rounds *r = self->r;
+	bool realtime;
+	pthread_t thread;
+	siginfo_t si;
+	char buf[8];
+
+	r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	ASSERT_LE(0, r->timer);
+	ASSERT_EQ(0, sem_init(&r->go, 0, 0));
+	ASSERT_EQ(0, sem_init(&r->done, 0, 0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, rounds_waiter, r));
+	pin_to(0);
+	length = path_length(r->use_poll);
+	step = length / 16 + 1;
+	for (i = 0; i < ROUND_MODES; i++)
+		aim[i] = 2 * length;
+	realtime = set_realtime(true);
+
+	for (i = 0; i < ROUNDS; i++) {
+		r->mode = i % ROUND_MODES;
+		r->delay = next_delay(r->mode, aim, length, &seed);
+		r->pid = clone(rounds_target, r->stack + STACK_SIZE,
+			       CLONE_VM | SIGCHLD, r);
+		ASSERT_LT(0, r->pid);
+		if (r->mode & ROUND_OPENED) {
+			r->fd = exithand_open(r->pid, O_RDONLY);
+			ASSERT_LE(0, r->fd);
+		}
+		sem_post(&r->go);
+		if (r->mode & ROUND_KILLED) {
+			ASSERT_EQ(8, read(r->timer, buf, sizeof(buf)));
+			ASSERT_EQ(0, kill(r->pid, SIGKILL));
+		}
+		ASSERT_TRUE(sem_wait_bounded(&r->done))
+			TH_LOG("round %u (mode %d): still waits, %d is %c, delay %u of %u ns",
+			       i, r->mode, r->pid,
+			       leader_state(r->pid) ?: '?', r->delay, length);
+		ASSERT_EQ(0, r->ret)
+			TH_LOG("round %u (mode %d): %s", i, r->mode,
+			       r->ret < 0 ? strerror(-r->ret) : "not EOF");
+		/* Nor was it told too early. */
+		si.si_pid = 0;
+		ASSERT_EQ(0, waitid(P_PID, r->pid, &si,
+				    WEXITED | WNOHANG | WNOWAIT));
+		ASSERT_EQ(r->pid, si.si_pid)
+			TH_LOG("round %u (mode %d): told of an exit, process %d is %c",
+			       i, r->mode, r->pid,
+			       leader_state(r->pid) ?: '?');
+		ASSERT_EQ(r->pid, waitpid(r->pid, NULL, 0));
+		close(r->fd);
+
+		if (r->mode & ROUND_ANYWHERE)
+			continue;
+		/* Earlier if it was asleep, later if it was not yet. */
+		if (!r->slept)
+			aim[r->mode] += step;
+		else if (aim[r->mode] > step)
+			aim[r->mode] -= step;
+		slept += r->slept;
+		aimed++;
+	}
+	r->stop = true;
+	sem_post(&r->go);
+	pthread_join(thread, NULL);
+	ksft_print_msg("%u rounds%s, asleep before the exit in %u of %u\n", i,
+		       realtime ? "" : " without real-time priority", slept,
+		       aimed);
+	for (i = 0; i < ROUND_ANYWHERE; i++)
+		ksft_print_msg("mode %u: aimed at %u ns, path %u ns\n", i,
+			       aim[i], length);
+}
+
+/*
+ * A process that execs from a thread without end.
+ */
+#define CHAIN "proc-exithand-chain"
+
+/*
+ * Its program, in memory: that is fast wherever this directory is.  A file
+ * descriptor, or -1.
+ */
+static int chain_open(void)
+{
+	char path[4096];
+	ssize_t len;
+	int fd, mem;
+
+	len = readlink("/proc/self/exe", path, sizeof(path));
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	if (len <= 0 || len + sizeof(CHAIN) > sizeof(path))
+		return -1;
+	memcpy(path + len, CHAIN, sizeof(CHAIN));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	mem = memfd_create(CHAIN, MFD_EXEC);
+	do
+		len = sendfile(mem, fd, NULL, 1 << 20);
+	while (len > 0);
+	close(fd);
+	if (len < 0 || mem < 0)
+		return -1;
+	/* One that is open for writing cannot be executed. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", mem);
+	fd = open(path, O_RDONLY);
+	close(mem);
+	return fd;
+}
+
+static void chain_start(int in, int out, int exe)
+{
+	char path[32], arg[3][16];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", exe);
+	snprintf(arg[0], sizeof(arg[0]), "%d", in);
+	snprintf(arg[1], sizeof(arg[1]), "%d", out);
+	snprintf(arg[2], sizeof(arg[2]), "%d", exe);
+	prctl(PR_SET_TIMERSLACK, 1);
+	execl(path, CHAIN, arg[0], arg[1], arg[2], "0", NULL);
+	_exit(125);
+}
+
+FIXTURE(exec)
+{
+	pid_t pid;
+	int in, out;
+	bool remount;		/* so that nothing is cached */
+};
+
+FIXTURE_VARIANT(exec)
+{
+	int cpu;		/* of the process */
+};
+
+/*
+ * On the CPU of those who look at it, it goes through the whole exec while
+ * they stand still in the middle of something; on another, both go on.
+ */
+FIXTURE_VARIANT_ADD(exec, same_cpu) { .cpu = 0 };
+FIXTURE_VARIANT_ADD(exec, other_cpu) { .cpu = 1 };
+
+FIXTURE_SETUP(exec)
+{
+	int in[2], out[2], exe;
+	pid_t me = getpid();
+
+	if (!exithand_needed(_metadata))
+		return;
+	signal(SIGPIPE, SIG_IGN);
+	exe = chain_open();
+	ASSERT_LE(0, exe) TH_LOG("cannot load " CHAIN);
+	/* A procfs of our own may be remounted, which drops its dentries. */
+	self->remount = !geteuid() && !unshare(CLONE_NEWNS) &&
+		!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+		!mount("proc", "/proc", "proc", 0, NULL);
+	ASSERT_EQ(0, pipe(in));
+	ASSERT_EQ(0, pipe(out));
+	self->pid = fork();
+	ASSERT_LE(0, self->pid);
+	if (self->pid == 0) {
+		die_with_parent(me);
+		close(in[1]);
+		close(out[0]);
+		pin_to(variant->cpu);
+		set_realtime(true);
+		chain_start(in[0], out[1], exe);
+	}
+	close(in[0]);
+	close(out[1]);
+	close(exe);
+	self->in = in[1];
+	self->out = out[0];
+}
+
+FIXTURE_TEARDOWN(exec)
+{
+	if (self->pid > 0) {
+		kill(self->pid, SIGKILL);
+		waitpid(self->pid, NULL, 0);
+	}
+}
+
+/* How many times the process has called exec. */
+static unsigned int exec_count(struct __test_metadata *_metadata, int in,
+			       int out)
+{
+	unsigned int count;
+
+	ASSERT_TRUE(put_byte(in, DO_ANSWER));
+	ASSERT_TRUE(get_obj(out, &count, sizeof(count)))
+		TH_LOG("the process no longer answers");
+	return count;
+}
+
+#define EXECS() exec_count(_metadata, self->in, self->out)
+
+/* How long the loops below go on, and for how many execs at least. */
+#define EXEC_SECONDS	3
+#define EXEC_MIN	100
+
+#define KEPT 64
+
+struct exec_looper {
+	pid_t pid;
+	bool stop, remount, pidfd;
+	pthread_t thread;
+	unsigned int calls;
+	/* What open said. */
+	unsigned int opened, enoent, esrch, estale, einval, other;
+	int other_errno;
+	/* What was wrong with what was open. */
+	unsigned int false_read, false_poll, again;
+	int kept[KEPT];
+};
+
+static void exec_loopers_run(struct __test_metadata *_metadata, int in,
+			     int out, struct exec_looper *l, int nr,
+			     void *(*fn)(void *))
+{
+	__u64 end = now_ns() + EXEC_SECONDS * 1000000000ULL;
+	unsigned int first, count;
+	int i;
+
+	first = exec_count(_metadata, in, out);
+	for (i = 0; i < nr; i++)
+		ASSERT_EQ(0, pthread_create(&l[i].thread, NULL, fn, &l[i]));
+	do {
+		relax();
+		count = exec_count(_metadata, in, out) - first;
+	} while (now_ns() < end || count < EXEC_MIN);
+	for (i = 0; i < nr; i++)
+		__atomic_store_n(&l[i].stop, true, __ATOMIC_RELEASE);
+	for (i = 0; i < nr; i++)
+		pthread_join(l[i].thread, NULL);
+	ksft_print_msg("%u execs, %u and %u calls\n", count, l[0].calls,
+		       l[1].calls);
+}
+
+static void *open_loop(void *arg)
+{
+	struct exec_looper *l = arg;
+	unsigned int seed = 1, i;
+	int fd;
+
+	pin_to(0);
+	for (i = 0; i < KEPT; i++)
+		l->kept[i] = -1;
+	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
+		/* Remounting drops what is cached of the file system. */
+		if (l->remount)
+			mount(NULL, "/proc", NULL, MS_REMOUNT, NULL);
+		l->calls++;
+		fd = exithand_open(l->pid, O_RDONLY | O_NONBLOCK);
+		if (fd < 0) {
+			switch (-fd) {
+			case ENOENT:
+				l->enoent++;
+				break;
+			case ESRCH:
+				l->esrch++;
+				break;
+			case ESTALE:
+				l->estale++;
+				break;
+			case EINVAL:
+				l->einval++;
+				break;
+			default:
+				l->other++;
+				l->other_errno = -fd;
+			}
+			continue;
+		}
+		l->opened++;
+		if (read_now(fd) != -EAGAIN)
+			l->false_read++;
+		if (poll_now(fd) != 0)
+			l->false_poll++;
+		/* Some of them are kept to the end. */
+		i = next_random(&seed) % (8 * KEPT);
+		if (i >= KEPT) {
+			close(fd);
+			continue;
+		}
+		if (l->kept[i] >= 0)
+			close(l->kept[i]);
+		l->kept[i] = fd;
+	}
+	return NULL;
+}
+
+/*
+ * An open gives a file of the process, or seldom an error that says that it
+ * is gone; never one that says that it has exited or is a thread.  And each
+ * of these files knows of the exit when it comes.
+ */
+TEST_F_TIMEOUT(exec, open_is_never_wrong, 120)
+{
+	struct exec_looper l[2] = {
+		{ .pid = self->pid, .remount = self->remount },
+		{ .pid = self->pid },
+	};
+	unsigned int i, n;
+
+	exec_loopers_run(_metadata, self->in, self->out, l, 2, open_loop);
+	ASSERT_EQ(0, kill(self->pid, SIGKILL));
+	for (i = 0; i < 2; i++) {
+		ksft_print_msg("open: %u, ENOENT %u, ESRCH %u, ESTALE %u\n",
+			       l[i].opened, l[i].enoent, l[i].esrch,
+			       l[i].estale);
+		EXPECT_LT(0, l[i].opened);
+		EXPECT_EQ(0, l[i].einval);
+		EXPECT_EQ(0, l[i].other)
+			TH_LOG("open: %s", strerror(l[i].other_errno));
+		EXPECT_EQ(0, l[i].false_read);
+		EXPECT_EQ(0, l[i].false_poll);
+		for (n = 0; n < KEPT; n++) {
+			if (l[i].kept[n] < 0)
+				continue;
+			ASSERT_EQ(POLL_EXITED, poll_bounded(l[i].kept[n]))
+				TH_LOG("a file opened during an exec knows of no exit");
+			ASSERT_EQ(0, read_now(l[i].kept[n]));
+			close(l[i].kept[n]);
+		}
+	}
+}
+
+static void *poll_loop(void *arg)
+{
+	struct exec_looper *l = arg;
+	int fd;
+
+	pin_to(0);
+	fd = l->pidfd ? pidfd_of(l->pid) : exithand_open(l->pid, O_RDONLY);
+	l->kept[0] = fd;
+	if (fd < 0)
+		return NULL;
+	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
+		l->calls++;
+		if (poll_now(fd) == 0)
+			continue;
+		l->false_poll++;
+		/* Not even true for good? */
+		if (poll_now(fd) == 0)
+			l->again++;
+	}
+	return NULL;
+}
+
+/*
+ * The oracle is not asked here: what a pidfd says of a process in the middle
+ * of an exec is for the record.
+ */
+TEST_F_TIMEOUT(exec, poll_is_never_wrong, 120)
+{
+	struct exec_looper l[2] = {
+		{ .pid = self->pid },
+		{ .pid = self->pid, .pidfd = true },
+	};
+
+	exec_loopers_run(_metadata, self->in, self->out, l, 2, poll_loop);
+	ksft_print_msg("exithand: %u false POLLIN\n", l[0].false_poll);
+	ksft_print_msg("pidfd: %u false POLLIN, %u of them gone at once\n",
+		       l[1].false_poll, l[1].again);
+	ASSERT_LE(0, l[0].kept[0]);
+	EXPECT_EQ(0, l[0].false_poll);
+	ASSERT_EQ(0, kill(self->pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(l[0].kept[0]));
+}
+
+struct exec_sleeper {
+	int fd, ret;
+	bool use_poll, done;
+	pid_t tid;
+	pthread_t thread;
+};
+
+static void *exec_sleep(void *arg)
+{
+	struct exec_sleeper *s = arg;
+	char c;
+
+	__atomic_store_n(&s->tid, sys_gettid(), __ATOMIC_RELEASE);
+	if (s->use_poll) {
+		struct pollfd pfd = { .fd = s->fd, .events = POLL_ALL };
+
+		s->ret = poll(&pfd, 1, -1) != 1 ? -errno :
+			pfd.revents != POLL_EXITED;
+	} else {
+		s->ret = read(s->fd, &c, 1);
+	}
+	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static bool exec_open(struct exec_sleeper *s, pid_t pid)
+{
+	s->fd = exithand_open(pid, O_RDONLY);
+	return s->fd >= 0;
+}
+
+static bool exec_done(struct exec_sleeper *s)
+{
+	return __atomic_load_n(&s->done, __ATOMIC_ACQUIRE);
+}
+
+static bool exec_settled(struct exec_sleeper *s)
+{
+	pid_t tid = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
+
+	return exec_done(s) || (tid && task_blocked(getpid(), tid));
+}
+
+/* Whoever sleeps through one exec sleeps through many, and is not woken. */
+TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 120)
+{
+	struct exec_sleeper s[2] = {
+		{ .use_poll = false },
+		{ .use_poll = true },
+	};
+	unsigned int first, count;
+	long sleeps[2];
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		/* In the middle of an exec, open may be refused. */
+		ASSERT_TRUE(eventually(exec_open(&s[i], self->pid)));
+		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, exec_sleep,
+					    &s[i]));
+		ASSERT_TRUE(eventually(exec_settled(&s[i])));
+		sleeps[i] = task_sleeps(getpid(), s[i].tid);
+	}
+	first = EXECS();
+	do {
+		relax();
+		count = EXECS() - first;
+	} while (count < EXEC_MIN);
+
+	ksft_print_msg("%u execs\n", count);
+	for (i = 0; i < 2; i++) {
+		EXPECT_FALSE(exec_done(&s[i]));
+		EXPECT_EQ(sleeps[i], task_sleeps(getpid(), s[i].tid))
+			TH_LOG("woken by an exec");
+	}
+	ASSERT_EQ(0, kill(self->pid, SIGKILL));
+	for (i = 0; i < 2; i++) {
+		ASSERT_TRUE(eventually(exec_done(&s[i])));
+		EXPECT_EQ(0, s[i].ret);
+	}
+}
+
+/*
+ * Many who wait for one exit.
+ *
+ * They are told one after the other, by one who may not be interrupted
+ * meanwhile, and on another CPU the first of them looks at what it is told of
+ * while the last ones are still asleep.  It must be true by then.
+ */
+#define HERD 64
+
+struct herd_waiter {
+	int fd, ret;
+	bool use_poll, done;
+	pid_t tid;
+	pthread_t thread;
+};
+
+FIXTURE(herd)
+{
+	struct herd_waiter *w;
+	struct target t;
+};
+
+FIXTURE_SETUP(herd)
+{
+	if (!exithand_needed(_metadata))
+		return;
+	self->w = calloc(HERD, sizeof(*self->w));
+	ASSERT_NE(NULL, self->w);
+}
+
+FIXTURE_TEARDOWN(herd)
+{
+	target_end(&self->t);
+}
+
+static void *herd_wait(void *arg)
+{
+	struct herd_waiter *w = arg;
+	struct pollfd pfd = { .fd = w->fd, .events = POLL_ALL };
+	char c;
+
+	pin_to(1);
+	__atomic_store_n(&w->tid, sys_gettid(), __ATOMIC_RELEASE);
+	if (w->use_poll)
+		w->ret = poll(&pfd, 1, -1) != 1 ? -errno :
+			pfd.revents != POLL_EXITED;
+	else
+		w->ret = read(w->fd, &c, 1);
+	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static bool herd_done(struct herd_waiter *w)
+{
+	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
+}
+
+static bool herd_settled(struct herd_waiter *w)
+{
+	pid_t tid = __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE);
+
+	return herd_done(w) || (tid && task_blocked(getpid(), tid));
+}
+
+static bool herd_all_done(struct herd_waiter *w)
+{
+	int i;
+
+	for (i = 0; i < HERD; i++)
+		if (!herd_done(&w[i]))
+			return false;
+	return true;
+}
+
+TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 120)
+{
+	struct herd_waiter *w = self->w;
+	int round, i, missing;
+
+	/* The target is on this CPU, they are on the other. */
+	pin_to(0);
+	for (round = 0; round < 5; round++) {
+		target_start(_metadata, &self->t);
+		memset(w, 0, HERD * sizeof(*w));
+		for (i = 0; i < HERD; i++) {
+			w[i].use_poll = (i ^ round) % 2;
+			w[i].fd = exithand_open(self->t.pid, O_RDONLY);
+			ASSERT_LE(0, w[i].fd);
+			ASSERT_EQ(0, pthread_create(&w[i].thread, NULL,
+						    herd_wait, &w[i]));
+		}
+		for (i = 0; i < HERD; i++) {
+			ASSERT_TRUE(eventually(herd_settled(&w[i])));
+			ASSERT_FALSE(herd_done(&w[i]));
+		}
+		ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+		if (!eventually(herd_all_done(w))) {
+			for (i = missing = 0; i < HERD; i++)
+				missing += !herd_done(&w[i]);
+			EXPECT_EQ(0, missing)
+				TH_LOG("%d of %d still wait", missing, HERD);
+			return;
+		}
+		for (i = 0; i < HERD; i++) {
+			pthread_join(w[i].thread, NULL);
+			EXPECT_EQ(0, w[i].ret);
+			close(w[i].fd);
+		}
+		target_end(&self->t);
+	}
+}
+
+/*
+ * Nothing stays behind.
+ */
+#define REUSED		100	/* processes at a time */
+#define LEAK_STACK	(8 << 10)
+
+FIXTURE(leak)
+{
+	char *stack;
+};
+
+FIXTURE_SETUP(leak)
+{
+	if (!exithand_needed(_metadata))
+		return;
+	if (access("/proc/slabinfo", R_OK))
+		SKIP(return, "no readable /proc/slabinfo");
+	self->stack = malloc(REUSED * LEAK_STACK);
+	ASSERT_NE(NULL, self->stack);
+}
+
+FIXTURE_TEARDOWN(leak)
+{
+	free(self->stack);
+}
+
+static const char * const leak_cache[] = {
+	"task_struct", "signal_cache", "pid", "filp",
+};
+
+#define LEAK_CACHES ARRAY_SIZE(leak_cache)
+
+/* The objects of each cache, -1 for one that does not exist under its name. */
+static void leak_count(long *count)
+{
+	char line[512], name[64];
+	unsigned int i;
+	long active;
+	FILE *f;
+
+	for (i = 0; i < LEAK_CACHES; i++)
+		count[i] = -1;
+	f = fopen("/proc/slabinfo", "r");
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%63s %ld", name, &active) != 2)
+			continue;
+		for (i = 0; i < LEAK_CACHES; i++)
+			if (!strcmp(name, leak_cache[i]))
+				count[i] = active;
+	}
+	fclose(f);
+}
+
+static int leak_target(void *arg)
+{
+	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (;;)
+		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	return 0;
+}
+
+/* Processes that are opened, looked at and closed, before and after. */
+static void leak_run(struct __test_metadata *_metadata, char *stack, int nr)
+{
+	int i, early, late;
+	char c;
+	pid_t pid;
+
+	for (i = 0; i < nr; i++) {
+		pid = clone(leak_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD,
+			    NULL);
+		ASSERT_LT(0, pid);
+		early = exithand_open(pid, O_RDONLY);
+		ASSERT_LE(0, early);
+		ASSERT_EQ(0, poll_now(early));
+		ASSERT_EQ(-EAGAIN, read_now(early));
+		if (i % 2) {
+			close(early);
+			early = exithand_open(pid, O_RDONLY);
+			ASSERT_LE(0, early);
+		}
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(0, read(early, &c, 1));
+		late = exithand_open(pid, O_RDONLY);
+		ASSERT_LE(0, late);
+		ASSERT_EQ(POLL_EXITED, poll_now(late));
+		close(late);
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+		ASSERT_EQ(0, read(early, &c, 1));
+		close(early);
+	}
+}
+
+static bool leak_none(const long *before, long *after, int nr)
+{
+	unsigned int i;
+
+	leak_count(after);
+	for (i = 0; i < LEAK_CACHES; i++)
+		if (after[i] - before[i] > nr)
+			return false;
+	return true;
+}
+
+/*
+ * The allocator keeps some objects at hand, so that a few more or less mean
+ * nothing; one for each of all these processes would be many.
+ */
+TEST_F_TIMEOUT(leak, no_object_for_each_process, 120)
+{
+	long before[LEAK_CACHES], after[LEAK_CACHES];
+	const int nr = 600;
+	unsigned int i;
+
+	leak_run(_metadata, self->stack, nr);
+	leak_count(before);
+	leak_run(_metadata, self->stack, nr);
+	/* Some are freed by RCU, a little later. */
+	EXPECT_TRUE(eventually(leak_none(before, after, nr / 2)));
+	for (i = 0; i < LEAK_CACHES; i++)
+		ksft_print_msg("%s: %ld before, %ld after %d processes\n",
+			       leak_cache[i], before[i], after[i], nr);
+	/* Without these two it would not have been a test. */
+	EXPECT_LT(0, before[0]);
+	EXPECT_LT(0, before[1]);
+}
+
+/*
+ * What a file knows of its process stays as long as the file.  Were it gone
+ * with the process, it would by now belong to one that lives.
+ */
+TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 120)
+{
+	int old[REUSED], new[REUSED], i;
+	pid_t pid;
+
+	for (i = 0; i < REUSED; i++) {
+		pid = clone(leak_target, self->stack + LEAK_STACK,
+			    CLONE_VM | SIGCHLD, NULL);
+		ASSERT_LT(0, pid);
+		old[i] = exithand_open(pid, O_RDONLY);
+		ASSERT_LE(0, old[i]);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	}
+	/* Two grace periods: what belongs to the processes has been freed. */
+	for (i = 0; i < 2; i++)
+		syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	for (i = 0; i < REUSED; i++) {
+		pid = clone(leak_target, self->stack + (i + 1) * LEAK_STACK,
+			    CLONE_VM | SIGCHLD, NULL);
+		ASSERT_LT(0, pid);
+		new[i] = exithand_open(pid, O_RDONLY);
+		ASSERT_LE(0, new[i]);
+	}
+	for (i = 0; i < REUSED; i++) {
+		ASSERT_EQ(POLL_EXITED, poll_now(old[i]));
+		ASSERT_EQ(0, read_now(old[i]));
+		ASSERT_EQ(0, poll_now(new[i]));
+		ASSERT_EQ(-EAGAIN, read_now(new[i]));
+	}
+	/* The others go with us. */
+}
+
+TEST_HARNESS_MAIN

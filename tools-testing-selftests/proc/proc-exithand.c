@@ -1,0 +1,1555 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /proc/<pid>/exithand says when a process has exited, to anyone who may see
+ * it in procfs.
+ *
+ * Here is shown what it is to a program.  file.*: what open, read, poll and
+ * the other calls answer, before the exit, after it, and after the number of
+ * the process is free again.  The other fixtures: what needs mounts and
+ * namespaces, other users, or settings of the whole system.  What counts as an
+ * exit is the matter of proc-exithand-events, and what happens at the same
+ * time of proc-exithand-races.
+ */
+#define _GNU_SOURCE
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+
+#include "proc-exithand.h"
+
+/* The first argument of this program when it only waits on a file. */
+#define READER_ARG "--read"
+
+/*
+ * The calls.
+ */
+FIXTURE(file)
+{
+	struct target t;
+	struct watcher w, v;
+};
+
+FIXTURE_SETUP(file)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (!exithand_needed(_metadata))
+		return;
+	target_start(_metadata, &self->t);
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	target_end(&self->t);
+}
+
+static int open_target(struct __test_metadata *_metadata, struct target *t,
+		       int flags)
+{
+	int fd = exithand_open(t->pid, flags);
+
+	ASSERT_LE(0, fd) TH_LOG("open: %s", strerror(-fd));
+	return fd;
+}
+
+#define OPEN(flags) open_target(_metadata, &self->t, flags)
+
+/* Ends the target, after which it is a zombie. */
+static void target_zombie(struct __test_metadata *_metadata, struct target *t)
+{
+	ASSERT_EQ(0, kill(t->pid, SIGKILL));
+	ASSERT_TRUE(eventually(leader_state(t->pid) == 'Z'));
+}
+
+/* Evaluates to what the call returned, or to -errno. */
+#define RET(call) ({ long __ret = (call); __ret < 0 ? -errno : __ret; })
+
+static bool put_file(const char *path, const char *what)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, what, strlen(what)) > 0;
+
+	close(fd);
+	return ok;
+}
+
+/* The user and group that own nothing here. */
+#define NOBODY 65534
+
+static void become_nobody(void)
+{
+	if (setresgid(NOBODY, NOBODY, NOBODY) ||
+	    setresuid(NOBODY, NOBODY, NOBODY))
+		_exit(127);
+	/* Cleared by the above. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+static bool send_fd(int sock, int fd)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
+	return sendmsg(sock, &msg, 0) == 1;
+}
+
+static int recv_fd(int sock)
+{
+	char control[CMSG_SPACE(sizeof(int))] = { 0 }, c;
+	struct iovec iov = { .iov_base = &c, .iov_len = 1 };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = control, .msg_controllen = sizeof(control),
+	};
+	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+	int fd;
+
+	if (poll(&pfd, 1, BOUND_MS) != 1 || recvmsg(sock, &msg, 0) != 1 ||
+	    !CMSG_FIRSTHDR(&msg))
+		return -1;
+	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(fd));
+	return fd;
+}
+
+/* What a child does with a file that it has got in some way; an exit code. */
+static int child_waits(int fd)
+{
+	char c;
+
+	if (poll_now(fd) != 0 || read_now(fd) != -EAGAIN)
+		return 1;
+	if (read(fd, &c, 1) != 0)
+		return 2;
+	return poll_now(fd) == POLL_EXITED && read_now(fd) == 0 ? 0 : 3;
+}
+
+/* The child sleeps in child_waits(), and returns from it with the exit. */
+static void child_sees_exit(struct __test_metadata *_metadata,
+			    struct target *t, pid_t child)
+{
+	int status = -1;
+
+	ASSERT_TRUE(eventually(task_blocked(child, child)));
+	ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
+	ASSERT_EQ(0, kill(t->pid, SIGKILL));
+	ASSERT_TRUE(eventually(waitpid(child, &status, WNOHANG) == child))
+		TH_LOG("the child still waits");
+	EXPECT_EQ(0, status)
+		TH_LOG("the child: wait status %#x", status);
+}
+
+TEST_F(file, is_regular_and_world_readable)
+{
+	struct stat st;
+	char buf[8];
+	int fd;
+
+	fd = OPEN(O_RDONLY | O_NONBLOCK);
+	ASSERT_EQ(0, fstat(fd, &st));
+	EXPECT_EQ(S_IFREG | 0444, st.st_mode)
+		TH_LOG("mode %#o", st.st_mode);
+	EXPECT_EQ(0, st.st_size);
+
+	/* Our own is like any other. */
+	fd = open("/proc/self/exithand", O_RDONLY | O_NONBLOCK);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, sizeof(buf))));
+}
+
+/* Without any privilege, of a process of another user. */
+TEST_F(file, other_user_waits)
+{
+	pid_t child, me = getpid();
+	int status, fd;
+
+	if (geteuid())
+		SKIP(return, "needs root to become someone else");
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		if (setresgid(65534, 65534, 65534) ||
+		    setresuid(65534, 65534, 65534) ||
+		    kill(self->t.pid, 0) == 0)
+			_exit(1);
+		/* That has cleared it. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fd = exithand_open(self->t.pid, O_RDONLY);
+		if (fd < 0)
+			_exit(-fd);
+		_exit(poll_now(fd) == 0 && poll_bounded(fd) == POLL_EXITED &&
+		      read_now(fd) == 0 ? 0 : 2);
+	}
+	ASSERT_TRUE(eventually(task_blocked(child, child)));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+}
+
+TEST_F(file, gone_is_enoent)
+{
+	target_gone(_metadata, &self->t);
+	EXPECT_EQ(-ENOENT, exithand_open(self->t.pid, O_RDONLY));
+	EXPECT_EQ(-ENOENT, exithand_open(self->t.pid, O_RDONLY | O_NONBLOCK));
+}
+
+/* The directory was opened in time, the file was not. */
+TEST_F(file, gone_below_an_open_directory)
+{
+	char path[32];
+	int dir, fd;
+
+	snprintf(path, sizeof(path), "/proc/%d", self->t.pid);
+	dir = open(path, O_PATH | O_DIRECTORY);
+	ASSERT_LE(0, dir);
+	fd = openat(dir, "exithand", O_RDONLY);
+	ASSERT_LE(0, fd);
+	target_gone(_metadata, &self->t);
+	fd = RET(openat(dir, "exithand", O_RDONLY));
+	EXPECT_TRUE(fd == -ENOENT || fd == -ESRCH)
+		TH_LOG("expected ENOENT or ESRCH, saw %d", fd);
+}
+
+/* Through an open file of it, the way to the file of a gone process is free. */
+TEST_F(file, reopened)
+{
+	char path[32];
+	int fd, again;
+
+	fd = OPEN(O_RDONLY);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, O_RDONLY);
+	ASSERT_LE(0, again);
+	EXPECT_EQ(0, poll_now(again));
+
+	target_zombie(_metadata, &self->t);
+	expect_exited(_metadata, again);
+	close(again);
+	again = open(path, O_RDONLY);
+	ASSERT_LE(0, again);
+	expect_exited(_metadata, again);
+
+	target_reap(_metadata, &self->t);
+	again = RET(open(path, O_RDONLY));
+	EXPECT_TRUE(again == -ESRCH || again == -ESTALE || again == -ENOENT)
+		TH_LOG("expected ESRCH, ESTALE or ENOENT, saw %d", again);
+	expect_exited(_metadata, fd);
+}
+
+/* procfs shows /proc/<tid> too, though not in the listing. */
+TEST_F(file, thread_is_einval)
+{
+	pthread_t thread;
+	char path[64];
+	pid_t tid;
+
+	ASSERT_TRUE(put_byte(self->t.in, DO_THREAD_WAIT));
+	ASSERT_TRUE(get_obj(self->t.out, &tid, sizeof(tid)));
+	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
+	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY | O_NONBLOCK));
+	EXPECT_LE(0, exithand_open(self->t.pid, O_RDONLY));
+
+	/* And there is none for each thread. */
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/exithand", self->t.pid,
+		 tid);
+	EXPECT_EQ(-ENOENT, RET(open(path, O_RDONLY)));
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/exithand", self->t.pid,
+		 self->t.pid);
+	EXPECT_EQ(-ENOENT, RET(open(path, O_RDONLY)));
+	EXPECT_EQ(-ENOENT, RET(open("/proc/thread-self/exithand", O_RDONLY)));
+
+	/* A thread of our own. */
+	ASSERT_EQ(0, pthread_create(&thread, NULL, thread_pause, NULL));
+	memset(&self->w, 0, sizeof(self->w));
+	watcher_start(_metadata, &self->w, HOW_READ, self->t.pid);
+	watcher_sleeps(_metadata, &self->w);
+	EXPECT_EQ(-EINVAL, exithand_open(self->w.tid, O_RDONLY));
+	EXPECT_LE(0, exithand_open(getpid(), O_RDONLY));
+}
+
+/* A thread that has exited and is kept by its tracer is a thread still. */
+TEST_F(file, dead_thread_is_einval)
+{
+	pid_t tid;
+
+	ASSERT_TRUE(put_byte(self->t.in, DO_THREAD_WAIT));
+	ASSERT_TRUE(get_obj(self->t.out, &tid, sizeof(tid)));
+	if (!attach(_metadata, PTRACE_SEIZE, tid, 0))
+		return;
+	target_do(_metadata, &self->t, DO_THREAD_WAIT);
+	ASSERT_TRUE(eventually(task_state(self->t.pid, tid) == 'Z'));
+	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
+	ASSERT_EQ(0, tracer_wait(tid));
+	EXPECT_EQ(-ENOENT, exithand_open(tid, O_RDONLY));
+}
+
+TEST_F(file, kernel_thread_lives)
+{
+	char buf[512], *p;
+	int fd;
+
+	if (slurp(buf, sizeof(buf), "/proc/2/stat") <= 0)
+		SKIP(return, "no process 2");
+	p = strrchr(buf, ')');
+	ASSERT_NE(NULL, p);
+	/* ") S ppid pgrp session": kthreadd has none of them. */
+	if (strncmp(p + 3, " 0 0 0 ", 7))
+		SKIP(return, "process 2 is no kernel thread");
+	fd = exithand_open(2, O_RDONLY);
+	ASSERT_LE(0, fd) TH_LOG("open: %s", strerror(-fd));
+	EXPECT_EQ(0, poll_now(fd));
+	EXPECT_EQ(-EAGAIN, read_now(fd));
+}
+
+TEST_F(file, read_nonblock)
+{
+	char buf[8];
+	int fd;
+
+	fd = OPEN(O_RDONLY | O_NONBLOCK);
+	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, sizeof(buf))));
+	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, 1)));
+	target_zombie(_metadata, &self->t);
+	EXPECT_EQ(0, RET(read(fd, buf, sizeof(buf))));
+	target_reap(_metadata, &self->t);
+	EXPECT_EQ(0, RET(read(fd, buf, sizeof(buf))));
+	expect_exited(_metadata, fd);
+}
+
+/* O_NONBLOCK belongs to the open file and can come and go. */
+TEST_F(file, read_nonblock_by_fcntl)
+{
+	char buf[8];
+	int fd;
+
+	fd = OPEN(O_RDONLY);
+	ASSERT_EQ(0, fcntl(fd, F_SETFL, O_NONBLOCK));
+	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, sizeof(buf))));
+	ASSERT_EQ(0, fcntl(fd, F_SETFL, 0));
+	watcher_start_fd(_metadata, &self->w, HOW_READ, fd);
+	watcher_sleeps(_metadata, &self->w);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	watcher_returns(_metadata, &self->w);
+}
+
+TEST_F(file, read_rwf_nowait)
+{
+	char buf[2][8];
+	struct iovec iov[2] = {
+		{ .iov_base = buf[0], .iov_len = sizeof(buf[0]) },
+		{ .iov_base = buf[1], .iov_len = sizeof(buf[1]) },
+	};
+	int fd;
+
+	fd = OPEN(O_RDONLY);
+	EXPECT_EQ(-EAGAIN, RET(preadv2(fd, iov, 2, -1, RWF_NOWAIT)));
+	target_zombie(_metadata, &self->t);
+	EXPECT_EQ(0, RET(preadv2(fd, iov, 2, -1, RWF_NOWAIT)));
+	EXPECT_EQ(0, RET(preadv2(fd, iov, 2, -1, 0)));
+	EXPECT_EQ(0, RET(readv(fd, iov, 2)));
+	target_reap(_metadata, &self->t);
+	EXPECT_EQ(0, RET(preadv2(fd, iov, 2, -1, RWF_NOWAIT)));
+}
+
+/* Nothing is ever copied: not even a bad buffer is looked at. */
+TEST_F(file, read_needs_no_buffer)
+{
+	int fd;
+
+	fd = OPEN(O_RDONLY | O_NONBLOCK);
+	EXPECT_EQ(-EAGAIN, RET(syscall(__NR_read, fd, 16, 100)));
+	target_zombie(_metadata, &self->t);
+	EXPECT_EQ(0, RET(syscall(__NR_read, fd, 16, 100)));
+}
+
+TEST_F(file, read_of_nothing_returns_at_once)
+{
+	struct iovec iov = { .iov_base = NULL, .iov_len = 0 };
+	struct itimerval it = { .it_value.tv_sec = BOUND_MS / 1000 };
+	int fd, nb;
+	char c;
+
+	fd = OPEN(O_RDONLY);
+	nb = OPEN(O_RDONLY | O_NONBLOCK);
+	/* If it waits, it ends here and not at the time limit of the test. */
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &it, NULL));
+	EXPECT_EQ(0, RET(read(fd, &c, 0)));
+	EXPECT_EQ(0, RET(read(fd, NULL, 0)));
+	EXPECT_EQ(0, RET(read(nb, &c, 0)));
+	EXPECT_EQ(0, RET(readv(fd, &iov, 1)));
+	EXPECT_EQ(0, RET(readv(fd, &iov, 0)));
+	EXPECT_EQ(0, RET(preadv2(fd, &iov, 1, -1, RWF_NOWAIT)));
+	/* It says nothing about the process. */
+	EXPECT_EQ(-EAGAIN, read_now(fd));
+	EXPECT_EQ(0, poll_now(fd));
+}
+
+static int handled;
+
+static void handler(int sig)
+{
+	__atomic_add_fetch(&handled, 1, __ATOMIC_RELEASE);
+}
+
+static bool handled_once(void)
+{
+	return __atomic_load_n(&handled, __ATOMIC_ACQUIRE) == 1;
+}
+
+TEST_F(file, signal_interrupts_read)
+{
+	struct sigaction sa = { .sa_handler = handler };
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	watcher_start(_metadata, &self->w, HOW_READ, self->t.pid);
+	watcher_sleeps(_metadata, &self->w);
+	ASSERT_EQ(0, pthread_kill(self->w.thread, SIGUSR1));
+	ASSERT_TRUE(watcher_join(&self->w));
+	EXPECT_EQ(-EINTR, self->w.ret);
+	EXPECT_TRUE(handled_once());
+
+	/* That has spoilt nothing. */
+	watcher_start_fd(_metadata, &self->w, HOW_READ,
+			 self->w.fd);
+	watcher_sleeps(_metadata, &self->w);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	watcher_returns(_metadata, &self->w);
+}
+
+TEST_F(file, signal_restarts_read)
+{
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_RESTART };
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	watcher_start(_metadata, &self->w, HOW_READ, self->t.pid);
+	watcher_sleeps(_metadata, &self->w);
+	ASSERT_EQ(0, pthread_kill(self->w.thread, SIGUSR1));
+	ASSERT_TRUE(eventually(handled_once()));
+	watcher_waits(_metadata, &self->w, "a signal with SA_RESTART");
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	watcher_returns(_metadata, &self->w);
+}
+
+/* The reader, not the target, is stopped and continued. */
+TEST_F(file, stopped_reader_reads_on)
+{
+	pid_t child, me = getpid();
+	int fd, status;
+	char c;
+
+	fd = OPEN(O_RDONLY);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		status = RET(read(fd, &c, 1));
+		_exit(-status);
+	}
+	ASSERT_TRUE(eventually(task_blocked(child, child)));
+	ASSERT_EQ(0, kill(child, SIGSTOP));
+	ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	ASSERT_EQ(0, kill(child, SIGCONT));
+	ASSERT_TRUE(eventually(task_blocked(child, child)));
+	ASSERT_EQ(0, waitpid(child, &status, WNOHANG));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	ASSERT_TRUE(eventually(waitpid(child, &status, WNOHANG) == child));
+	EXPECT_EQ(0, status);
+}
+
+static bool is_frozen(const char *group)
+{
+	char buf[256];
+
+	return slurp(buf, sizeof(buf), "%s/cgroup.events", group) > 0 &&
+	       strstr(buf, "frozen 1");
+}
+
+/* It can be frozen, and what happens meanwhile is not lost. */
+TEST_F(file, frozen_reader_reads_on)
+{
+	char group[64], procs[96], freeze[96], pid[16];
+	pid_t child, me = getpid();
+	int fd, status = -1;
+
+	snprintf(group, sizeof(group), "/sys/fs/cgroup/exithand-%d", me);
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", group);
+	snprintf(freeze, sizeof(freeze), "%s/cgroup.freeze", group);
+	if (mkdir(group, 0755))
+		SKIP(return, "no cgroup of our own: %s", strerror(errno));
+	fd = OPEN(O_RDONLY);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		_exit(child_waits(fd));
+	}
+	snprintf(pid, sizeof(pid), "%d", child);
+	EXPECT_TRUE(put_file(procs, pid));
+	EXPECT_TRUE(eventually(task_blocked(child, child)));
+	EXPECT_TRUE(put_file(freeze, "1"));
+	EXPECT_TRUE(eventually(is_frozen(group)))
+		TH_LOG("the reader does not freeze");
+	target_zombie(_metadata, &self->t);
+	EXPECT_TRUE(is_frozen(group));
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	EXPECT_TRUE(put_file(freeze, "0"));
+	EXPECT_TRUE(eventually(waitpid(child, &status, WNOHANG) == child));
+	EXPECT_EQ(0, status);
+	/* Nothing above returns early: the group has to go. */
+	EXPECT_EQ(0, rmdir(group));
+}
+
+/* A process that waits for itself waits for good, but can be killed. */
+TEST_F(file, reader_of_itself_can_be_killed)
+{
+	pid_t child, me = getpid();
+	int fd, status;
+	char c;
+
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		fd = open("/proc/self/exithand", O_RDONLY);
+		_exit(fd < 0 ? 1 : read(fd, &c, 1) ? 2 : 3);
+	}
+	ASSERT_TRUE(eventually(task_blocked(child, child)));
+	fd = exithand_open(child, O_RDONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(fd));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+}
+
+TEST_F(file, has_no_position)
+{
+	char c;
+	int fd, i;
+
+	fd = OPEN(O_RDONLY | O_NONBLOCK);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(-ESPIPE, RET(lseek(fd, 0, SEEK_SET)));
+		EXPECT_EQ(-ESPIPE, RET(lseek(fd, 0, SEEK_CUR)));
+		EXPECT_EQ(-ESPIPE, RET(lseek(fd, 0, SEEK_END)));
+		EXPECT_EQ(-ESPIPE, RET(pread(fd, &c, 1, 0)));
+		EXPECT_EQ(-ESPIPE, RET(pread(fd, &c, 1, 1)));
+		target_zombie(_metadata, &self->t);
+	}
+}
+
+TEST_F(file, cannot_be_written)
+{
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	int fd;
+
+	fd = OPEN(O_RDONLY);
+	EXPECT_EQ(-EBADF, RET(write(fd, "x", 1)));
+	EXPECT_EQ(-EBADF, RET(writev(fd, &iov, 1)));
+
+	/* Mode 0444 keeps all but root from trying. */
+	fd = exithand_open(self->t.pid, O_WRONLY);
+	if (geteuid()) {
+		EXPECT_EQ(-EACCES, fd);
+		EXPECT_EQ(-EACCES, exithand_open(self->t.pid, O_RDWR));
+	} else {
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(-EINVAL, RET(write(fd, "x", 1)));
+		EXPECT_EQ(-EINVAL, RET(writev(fd, &iov, 1)));
+		EXPECT_EQ(-EBADF, RET(read(fd, &iov, 1)));
+		fd = OPEN(O_RDWR);
+		EXPECT_EQ(-EINVAL, RET(write(fd, "x", 1)));
+		EXPECT_EQ(-EAGAIN, read_now(fd));
+	}
+}
+
+TEST_F(file, cannot_be_spliced)
+{
+	int fd, i, p[2];
+
+	fd = OPEN(O_RDONLY | O_NONBLOCK);
+	ASSERT_EQ(0, pipe2(p, O_CLOEXEC | O_NONBLOCK));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(-EINVAL, RET(splice(fd, NULL, p[1], NULL, 16,
+					      SPLICE_F_NONBLOCK)));
+		EXPECT_EQ(-EINVAL, RET(sendfile(p[1], fd, NULL, 16)));
+		target_zombie(_metadata, &self->t);
+	}
+	/* Neither the other way. */
+	ASSERT_TRUE(put_byte(p[1], 'x'));
+	EXPECT_GT(0, splice(p[0], NULL, fd, NULL, 16, SPLICE_F_NONBLOCK));
+}
+
+/* Unasked for, nothing is said: HUP and ERR would be. */
+TEST_F(file, poll_never_hangs_up)
+{
+	struct pollfd pfd = { .events = 0 };
+	int i;
+
+	pfd.fd = OPEN(O_RDONLY);
+	EXPECT_EQ(0, poll_now(pfd.fd));
+	target_zombie(_metadata, &self->t);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(POLL_EXITED, poll_now(pfd.fd));
+		pfd.events = 0;
+		EXPECT_EQ(0, poll(&pfd, 1, 0));
+		pfd.events = POLLOUT | POLLPRI | POLLRDBAND | POLLRDHUP;
+		EXPECT_EQ(0, poll(&pfd, 1, 0));
+		pfd.events = POLLIN;
+		EXPECT_EQ(1, poll(&pfd, 1, 0));
+		EXPECT_EQ(POLLIN, pfd.revents);
+		pfd.events = POLLRDNORM;
+		EXPECT_EQ(1, poll(&pfd, 1, 0));
+		EXPECT_EQ(POLLRDNORM, pfd.revents);
+		if (i == 0)
+			target_reap(_metadata, &self->t);
+	}
+}
+
+/* Takes what epoll has now; its events, 0 for nothing. */
+static int epoll_now(int ep)
+{
+	struct epoll_event ev = { 0 };
+	int ret = epoll_wait(ep, &ev, 1, 0);
+
+	return ret < 0 ? -errno : ret == 1 ? ev.events : 0;
+}
+
+static int epoll_soon(int ep)
+{
+	struct epoll_event ev = { 0 };
+	int ret = epoll_wait(ep, &ev, 1, BOUND_MS);
+
+	return ret < 0 ? -errno : ret == 1 ? ev.events : 0;
+}
+
+static int epoll_of(struct __test_metadata *_metadata, int fd, __u32 flags)
+{
+	struct epoll_event ev = { .events = flags };
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	ASSERT_LE(0, ep);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	return ep;
+}
+
+#define EPOLL(fd, flags) epoll_of(_metadata, fd, flags)
+
+TEST_F(file, epoll_level)
+{
+	int fd, ep;
+
+	fd = OPEN(O_RDONLY);
+	ep = EPOLL(fd, POLL_ALL);
+	EXPECT_EQ(0, epoll_now(ep));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, epoll_soon(ep));
+	EXPECT_EQ(POLL_EXITED, epoll_now(ep));
+	target_reap(_metadata, &self->t);
+	EXPECT_EQ(POLL_EXITED, epoll_now(ep));
+}
+
+/* One edge, and the reaping is not another. */
+TEST_F(file, epoll_edge)
+{
+	int fd, ep;
+
+	fd = OPEN(O_RDONLY);
+	ep = EPOLL(fd, POLL_ALL | EPOLLET);
+	EXPECT_EQ(0, epoll_now(ep));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, epoll_soon(ep));
+	EXPECT_EQ(0, epoll_now(ep));
+	EXPECT_EQ(0, read_now(fd));
+	target_reap(_metadata, &self->t);
+	EXPECT_EQ(0, epoll_now(ep));
+}
+
+TEST_F(file, epoll_oneshot)
+{
+	struct epoll_event ev = { .events = POLL_ALL | EPOLLONESHOT };
+	int fd, ep;
+
+	fd = OPEN(O_RDONLY);
+	ep = EPOLL(fd, POLL_ALL | EPOLLONESHOT);
+	EXPECT_EQ(0, epoll_now(ep));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, epoll_soon(ep));
+	EXPECT_EQ(0, epoll_now(ep));
+	target_reap(_metadata, &self->t);
+	EXPECT_EQ(0, epoll_now(ep));
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_MOD, fd, &ev));
+	EXPECT_EQ(POLL_EXITED, epoll_now(ep));
+	EXPECT_EQ(0, epoll_now(ep));
+}
+
+TEST_F(file, epoll_exclusive)
+{
+	int fd, ep[2];
+
+	fd = OPEN(O_RDONLY);
+	ep[0] = EPOLL(fd, EPOLLIN | EPOLLEXCLUSIVE);
+	ep[1] = EPOLL(fd, EPOLLIN | EPOLLEXCLUSIVE);
+	EXPECT_EQ(0, epoll_now(ep[0]));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(EPOLLIN, epoll_soon(ep[0]) | epoll_soon(ep[1]));
+}
+
+TEST_F(file, epoll_added_late_and_deleted_early)
+{
+	struct epoll_event ev = { .events = POLL_ALL };
+	int fd, ep, other;
+
+	fd = OPEN(O_RDONLY);
+	ep = EPOLL(fd, POLL_ALL);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_DEL, fd, NULL));
+	other = EPOLL(fd, POLL_ALL);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	/* Who hears of it has heard it after the one who must not. */
+	EXPECT_EQ(POLL_EXITED, epoll_soon(other));
+	EXPECT_EQ(0, epoll_now(ep));
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	EXPECT_EQ(POLL_EXITED, epoll_now(ep));
+	/* The last close takes it out again. */
+	close(fd);
+	EXPECT_EQ(0, epoll_now(ep));
+	EXPECT_EQ(0, epoll_now(other));
+}
+
+/* The wake-up goes through one epoll file to another. */
+TEST_F(file, epoll_nested)
+{
+	int fd, ep, outer;
+
+	fd = OPEN(O_RDONLY);
+	ep = EPOLL(fd, POLL_ALL);
+	outer = EPOLL(ep, EPOLLIN);
+	EXPECT_EQ(0, epoll_now(outer));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(EPOLLIN, epoll_soon(outer));
+	EXPECT_EQ(POLL_EXITED, epoll_now(ep));
+}
+
+/* Closed while epoll is in the queue; then the target exits. */
+TEST_F(file, closed_below_epoll)
+{
+	int fd, ep, other;
+
+	fd = OPEN(O_RDONLY);
+	other = OPEN(O_RDONLY);
+	ep = EPOLL(fd, POLL_ALL | EPOLLET);
+	close(fd);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(other));
+	EXPECT_EQ(0, epoll_now(ep));
+}
+
+/*
+ * An exit wakes those who wait for it.  Who has asked for other events is not
+ * woken, because the wake-up says which it is; nor is who waits for another
+ * process.  Nobody could tell but from how often they have slept.
+ */
+TEST_F(file, wakes_only_who_waits_for_it)
+{
+	struct target other = { 0 };
+	struct watcher same = { 0 };
+	int fd;
+
+	target_start(_metadata, &other);
+
+	/* Waits for other events of the same process. */
+	fd = OPEN(O_RDONLY);
+	self->w = (struct watcher) {
+		.how = HOW_POLL, .fd = fd, .events = POLLPRI,
+	};
+	ASSERT_EQ(0, pthread_create(&self->w.thread, NULL, watcher_main,
+				    &self->w));
+	watcher_sleeps(_metadata, &self->w);
+
+	/* Waits for the exit of another process. */
+	watcher_start(_metadata, &self->v, HOW_POLL, other.pid);
+	watcher_sleeps(_metadata, &self->v);
+
+	/* Waits for this. */
+	watcher_start(_metadata, &same, HOW_POLL, self->t.pid);
+	watcher_sleeps(_metadata, &same);
+
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	watcher_returns(_metadata, &same);
+	/* All of them were woken at the same time, if at all. */
+	watcher_waits(_metadata, &self->w, "an event that it did not ask for");
+	EXPECT_EQ(self->w.sleeps, task_sleeps(getpid(), self->w.tid))
+		TH_LOG("woken by an event that it did not ask for");
+	watcher_waits(_metadata, &self->v, "the exit of another process");
+	EXPECT_EQ(self->v.sleeps, task_sleeps(getpid(), self->v.tid))
+		TH_LOG("woken by the exit of another process");
+
+	ASSERT_EQ(0, kill(other.pid, SIGKILL));
+	watcher_returns(_metadata, &self->v);
+	target_end(&other);
+}
+
+/*
+ * Were the file an ordinary one, the first reader would hold the lock of its
+ * position, and the others wait for that lock, asleep too deeply to be killed.
+ */
+TEST_F(file, many_threads_read_one_file)
+{
+	struct watcher w[5];
+	int fd, i;
+
+	fd = OPEN(O_RDONLY);
+	for (i = 0; i < ARRAY_SIZE(w); i++)
+		watcher_start_fd(_metadata, &w[i],
+				 i == 4 ? HOW_POLL : HOW_READ, fd);
+	for (i = 0; i < ARRAY_SIZE(w); i++)
+		watcher_sleeps(_metadata, &w[i]);
+	/* Nor does anyone else who uses the file wait behind them. */
+	EXPECT_EQ(-ESPIPE, RET(lseek(fd, 0, SEEK_SET)));
+	EXPECT_EQ(-EAGAIN, read_now(fd));
+
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	for (i = 0; i < ARRAY_SIZE(w); i++)
+		watcher_returns(_metadata, &w[i]);
+}
+
+/* One of several readers leaves; the others are as before. */
+TEST_F(file, signal_interrupts_one_reader_of_many)
+{
+	struct sigaction sa = { .sa_handler = handler };
+	struct watcher w[3];
+	int fd, i;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	fd = OPEN(O_RDONLY);
+	for (i = 0; i < ARRAY_SIZE(w); i++) {
+		watcher_start_fd(_metadata, &w[i], HOW_READ, fd);
+		watcher_sleeps(_metadata, &w[i]);
+	}
+	ASSERT_EQ(0, pthread_kill(w[1].thread, SIGUSR1));
+	ASSERT_TRUE(watcher_join(&w[1]));
+	EXPECT_EQ(-EINTR, w[1].ret);
+	watcher_waits(_metadata, &w[0], "a signal for another thread");
+	watcher_waits(_metadata, &w[2], "a signal for another thread");
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	watcher_returns(_metadata, &w[0]);
+	watcher_returns(_metadata, &w[2]);
+}
+
+/* The wait goes on: the file is open as long as the call. */
+TEST_F(file, closed_under_a_reader)
+{
+	int fd, copy;
+
+	fd = OPEN(O_RDONLY);
+	watcher_start_fd(_metadata, &self->w, HOW_READ, fd);
+	watcher_sleeps(_metadata, &self->w);
+	ASSERT_EQ(0, close(fd));
+	watcher_waits(_metadata, &self->w, "close");
+
+	copy = OPEN(O_RDONLY);
+	watcher_start_fd(_metadata, &self->v, HOW_READ, copy);
+	watcher_sleeps(_metadata, &self->v);
+	ASSERT_EQ(copy, dup2(STDIN_FILENO, copy));
+	watcher_waits(_metadata, &self->v, "dup2");
+
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	ASSERT_TRUE(watcher_join(&self->w));
+	EXPECT_EQ(0, self->w.ret);
+	ASSERT_TRUE(watcher_join(&self->v));
+	EXPECT_EQ(0, self->v.ret);
+}
+
+TEST_F(file, duplicates_are_one)
+{
+	int fd, copy;
+
+	fd = OPEN(O_RDONLY);
+	copy = dup(fd);
+	ASSERT_LE(0, copy);
+	EXPECT_EQ(0, poll_now(copy));
+	close(fd);
+	EXPECT_EQ(0, poll_now(copy));
+	watcher_start_fd(_metadata, &self->w, HOW_READ, copy);
+	watcher_sleeps(_metadata, &self->w);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	watcher_returns(_metadata, &self->w);
+}
+
+TEST_F(file, inherited_by_fork)
+{
+	pid_t child, me = getpid();
+	int fd = OPEN(O_RDONLY);
+
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		_exit(child_waits(fd));
+	}
+	child_sees_exit(_metadata, &self->t, child);
+	expect_exited(_metadata, fd);
+}
+
+TEST_F(file, passed_over_a_socket)
+{
+	pid_t child, me = getpid();
+	int fd, sock[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		fd = recv_fd(sock[1]);
+		if (!put_byte(sock[1], 'y'))
+			_exit(4);
+		_exit(child_waits(fd));
+	}
+	fd = OPEN(O_RDONLY);
+	ASSERT_TRUE(send_fd(sock[0], fd));
+	ASSERT_EQ('y', get_byte(sock[0]));
+	/* Now only the child holds it. */
+	close(fd);
+	child_sees_exit(_metadata, &self->t, child);
+}
+
+/* The holder execs; the file is not close-on-exec. */
+TEST_F(file, kept_through_exec)
+{
+	pid_t child, me = getpid();
+	char path[32], arg[16];
+	int fd;
+
+	fd = OPEN(O_RDONLY);
+	ASSERT_EQ(0, fcntl(fd, F_SETFD, 0));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		snprintf(arg, sizeof(arg), "%d", fd);
+		execl("/proc/self/exe", "exithand-reader", READER_ARG, arg,
+		      NULL);
+		_exit(120);
+	}
+	/* The image has changed when it sleeps in the read. */
+	ASSERT_TRUE(eventually(slurp(path, sizeof(path), "/proc/%d/cmdline",
+				     child) > 0 &&
+			       !strcmp(path, "exithand-reader")));
+	child_sees_exit(_metadata, &self->t, child);
+}
+
+TEST_F(file, open_without_a_free_descriptor)
+{
+	struct rlimit old, lim;
+	int fd;
+
+	fd = OPEN(O_RDONLY);
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &old));
+	lim = old;
+	lim.rlim_cur = 0;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &lim));
+	EXPECT_EQ(-EMFILE, exithand_open(self->t.pid, O_RDONLY));
+	EXPECT_EQ(-EMFILE, exithand_open(self->t.keeper, O_RDONLY));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &old));
+	/* What was open is, and what failed can be done again. */
+	EXPECT_EQ(0, poll_now(fd));
+	EXPECT_EQ(0, poll_now(OPEN(O_RDONLY)));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(fd));
+}
+
+/* The answer, within bounds; -ETIME if there is none. */
+static int ring_soon(struct ring *r, struct io_uring_cqe *cqe)
+{
+	if (!eventually(ring_enter(r, false, 0) >= 0 && ring_get(r, cqe)))
+		return -ETIME;
+	return cqe->res;
+}
+
+TEST_F(file, uring_poll_multishot)
+{
+	struct io_uring_cqe cqe;
+	struct ring ring;
+	int fd;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	fd = OPEN(O_RDONLY);
+	ring_poll(&ring, fd, POLL_ALL)->len = IORING_POLL_ADD_MULTI;
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	ASSERT_EQ(0, kill(self->t.pid, SIGSTOP));
+	ASSERT_EQ(0, kill(self->t.pid, SIGCONT));
+	target_do(_metadata, &self->t, DO_EXEC_THREAD);
+	ASSERT_EQ(0, ring_enter(&ring, false, 0));
+	EXPECT_FALSE(ring_get(&ring, &cqe))
+		TH_LOG("answer %d before the exit", cqe.res);
+
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, ring_soon(&ring, &cqe));
+	EXPECT_TRUE(cqe.flags & IORING_CQE_F_MORE);
+	/* Armed still, and nothing more to come: the reaping is no event. */
+	target_reap(_metadata, &self->t);
+	ASSERT_EQ(0, ring_enter(&ring, false, 0));
+	EXPECT_FALSE(ring_get(&ring, &cqe))
+		TH_LOG("answer %d after the reaping", cqe.res);
+	ring_close(&ring);
+}
+
+TEST_F(file, uring_poll_after_exit)
+{
+	struct io_uring_cqe cqe;
+	struct ring ring;
+	int fd;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	fd = OPEN(O_RDONLY);
+	target_gone(_metadata, &self->t);
+	ring_poll(&ring, fd, POLL_ALL);
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	EXPECT_EQ(POLL_EXITED, ring_soon(&ring, &cqe));
+	ring_close(&ring);
+}
+
+/*
+ * A read that cannot be answered is armed as a poll: no EAGAIN, with
+ * O_NONBLOCK neither, and no kernel thread that waits in its place.
+ */
+static void uring_read(struct __test_metadata *_metadata, struct target *t,
+		       int fd)
+{
+	struct io_uring_cqe cqe;
+	char buf[4096];
+	struct ring ring;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	ring_read(&ring, fd, buf, 16);
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	target_do(_metadata, t, DO_ANSWER);
+	ASSERT_EQ(0, ring_enter(&ring, false, 0));
+	EXPECT_FALSE(ring_get(&ring, &cqe))
+		TH_LOG("answer %d before the exit", cqe.res);
+	ASSERT_LT(0, slurp(buf, sizeof(buf), "/proc/self/status"));
+	EXPECT_NE(NULL, strstr(buf, "\nThreads:\t1\n"))
+		TH_LOG("the read waits in a thread of its own");
+
+	ASSERT_EQ(0, kill(t->pid, SIGKILL));
+	EXPECT_EQ(0, ring_soon(&ring, &cqe));
+	ring_close(&ring);
+}
+
+TEST_F(file, uring_read)
+{
+	uring_read(_metadata, &self->t, OPEN(O_RDONLY));
+}
+
+TEST_F(file, uring_read_nonblock)
+{
+	uring_read(_metadata, &self->t, OPEN(O_RDONLY | O_NONBLOCK));
+}
+
+/* A request that waits is taken back, and the target exits afterwards. */
+TEST_F(file, uring_poll_cancelled)
+{
+	struct io_uring_cqe cqe[2];
+	struct ring ring;
+	int fd, i;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	fd = OPEN(O_RDONLY);
+	ring_poll(&ring, fd, POLL_ALL)->user_data = 1;
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	ring_next(&ring, IORING_OP_POLL_REMOVE, -1)->addr = 1;
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	for (i = 0; i < 2; i++) {
+		ring_soon(&ring, &cqe[i]);
+		EXPECT_EQ(cqe[i].user_data ? -ECANCELED : 0, cqe[i].res);
+	}
+	target_gone(_metadata, &self->t);
+	ASSERT_EQ(0, ring_enter(&ring, false, 0));
+	EXPECT_FALSE(ring_get(&ring, &cqe[0]));
+	ring_close(&ring);
+}
+
+/* The ring is closed with a request that waits, before the target exits. */
+TEST_F(file, uring_closed_with_poll_armed)
+{
+	struct ring ring;
+	int fd, other;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	fd = OPEN(O_RDONLY);
+	other = OPEN(O_RDONLY);
+	ring_poll(&ring, fd, POLL_ALL);
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	ring_close(&ring);
+	close(fd);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(other));
+}
+
+/*
+ * Mounts of procfs that do not show everything.
+ */
+FIXTURE(mounts)
+{
+	struct target t;
+};
+
+FIXTURE_VARIANT(mounts)
+{
+	const char *options;
+	int error;		/* of an open by someone else */
+	int cached;		/* the same, when the lookup is cached */
+};
+
+FIXTURE_VARIANT_ADD(mounts, plain)
+{
+	.options = NULL,
+};
+
+FIXTURE_VARIANT_ADD(mounts, hidepid_noaccess)
+{
+	.options = "hidepid=noaccess", .error = -EPERM, .cached = -EPERM,
+};
+
+FIXTURE_VARIANT_ADD(mounts, hidepid_invisible)
+{
+	.options = "hidepid=invisible", .error = -ENOENT, .cached = -ENOENT,
+};
+
+FIXTURE_VARIANT_ADD(mounts, hidepid_ptraceable)
+{
+	.options = "hidepid=ptraceable", .error = -ENOENT, .cached = -EPERM,
+};
+
+FIXTURE_VARIANT_ADD(mounts, subset_pid)
+{
+	.options = "subset=pid",
+};
+
+FIXTURE_SETUP(mounts)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (!exithand_needed(_metadata))
+		return;
+	if (geteuid())
+		SKIP(return, "needs root to mount and to become someone else");
+	if (unshare(CLONE_NEWNS))
+		SKIP(return, "no mount namespace: %s", strerror(errno));
+	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	target_start(_metadata, &self->t);
+}
+
+FIXTURE_TEARDOWN(mounts)
+{
+	target_end(&self->t);
+}
+
+/* Who may see the process is decided at open; the open file works on. */
+TEST_F(mounts, decide_at_open)
+{
+	pid_t child, me = getpid();
+	int before, after, fd;
+
+	before = OPEN(O_RDONLY);
+	ASSERT_EQ(0, mount("proc", "/proc", "proc", 0, variant->options))
+		TH_LOG("mount: %s", strerror(errno));
+	after = OPEN(O_RDONLY);
+
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		become_nobody();
+		fd = exithand_open(self->t.pid, O_RDONLY);
+		if (fd >= 0 && poll_now(fd) != 0)
+			_exit(10);
+		fd = fd < 0 ? fd : 0;
+		EXPECT_TRUE(fd == variant->error || fd == variant->cached)
+			TH_LOG("expected %d or %d, saw %d", variant->error,
+			       variant->cached, fd);
+		if (poll_now(before) || read_now(before) != -EAGAIN)
+			_exit(11);
+		_exit(child_waits(after));
+	}
+	/* The child is not hidden from root. */
+	child_sees_exit(_metadata, &self->t, child);
+	expect_exited(_metadata, before);
+	expect_exited(_metadata, after);
+}
+
+/* Files of two instances, of which one is gone, are about one process. */
+TEST_F(mounts, all_see_the_exit)
+{
+	int first, second, third;
+
+	first = OPEN(O_RDONLY);
+	ASSERT_EQ(0, mount("proc", "/proc", "proc", 0, variant->options));
+	second = OPEN(O_RDONLY);
+	ASSERT_EQ(0, umount2("/proc", MNT_DETACH));
+	third = OPEN(O_RDONLY);
+	EXPECT_EQ(0, poll_now(first) | poll_now(second) | poll_now(third));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(second));
+	/* One process, one exit, no second step. */
+	EXPECT_EQ(POLL_EXITED, poll_now(first));
+	EXPECT_EQ(POLL_EXITED, poll_now(third));
+	expect_exited(_metadata, second);
+}
+
+/*
+ * Pid namespaces, made with a user namespace if that is what it takes.
+ */
+FIXTURE(pidns)
+{
+	struct target t;
+	pid_t init;		/* of the namespace, our child */
+	int sock[2];		/* ours, its */
+};
+
+static bool userns_enter(void)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	char map[32];
+
+	if (unshare(CLONE_NEWUSER))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", uid);
+	if (!put_file("/proc/self/uid_map", map) ||
+	    !put_file("/proc/self/setgroups", "deny"))
+		return false;
+	snprintf(map, sizeof(map), "0 %u 1", gid);
+	return put_file("/proc/self/gid_map", map);
+}
+
+/* Goes on in the init process of the namespace, with a procfs of it. */
+static void pidns_enter(struct __test_metadata *_metadata, int *sock,
+			void (*body)(struct __test_metadata *_metadata,
+				     int sock))
+{
+	die_with_parent(0);
+	ASSERT_EQ(1, getpid());
+	ASSERT_EQ(0, unshare(CLONE_NEWNS));
+	ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	ASSERT_EQ(0, mount("proc", "/proc", "proc", 0, NULL))
+		TH_LOG("mount: %s", strerror(errno));
+	close(sock[0]);
+	body(_metadata, sock[1]);
+	_exit(0);
+}
+
+FIXTURE_SETUP(pidns)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (!exithand_needed(_metadata))
+		return;
+	target_start(_metadata, &self->t);
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, self->sock));
+	if (geteuid() && !userns_enter())
+		SKIP(return, "no user namespace: %s", strerror(errno));
+	if (unshare(CLONE_NEWPID))
+		SKIP(return, "no pid namespace: %s", strerror(errno));
+}
+
+FIXTURE_TEARDOWN(pidns)
+{
+	target_end(&self->t);
+	if (self->init > 0) {
+		kill(self->init, SIGKILL);
+		waitpid(self->init, NULL, 0);
+	}
+}
+
+/* The init process of the namespace runs @body. */
+static void pidns_start(struct __test_metadata *_metadata, pid_t *init,
+			int *sock,
+			void (*body)(struct __test_metadata *_metadata,
+				     int sock))
+{
+	*init = fork();
+	ASSERT_LE(0, *init);
+	if (*init == 0)
+		pidns_enter(_metadata, sock, body);
+	close(sock[1]);
+}
+
+static void pidns_ends(struct __test_metadata *_metadata, pid_t *init)
+{
+	int status = -1;
+
+	ASSERT_TRUE(eventually(waitpid(*init, &status, WNOHANG) == *init));
+	*init = 0;
+	EXPECT_EQ(0, status) TH_LOG("wait status %#x", status);
+}
+
+#define PIDNS(body) pidns_start(_metadata, &self->init, self->sock, body)
+
+static pid_t fork_pausing(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0) {
+		die_with_parent(parent);
+		thread_pause(NULL);
+	}
+	return pid;
+}
+
+/* A child with the number that it should have. */
+static pid_t fork_numbered(pid_t nr)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&nr,
+		.set_tid_size = 1,
+	};
+	pid_t pid = sys_clone3(&args);
+
+	if (pid == 0)
+		thread_pause(NULL);
+	return pid < 0 ? -errno : pid;
+}
+
+static void recycle(struct __test_metadata *_metadata, int sock)
+{
+	int fd, dir, again, ret;
+	char path[32];
+	pid_t pid;
+
+	pid = fork_pausing();
+	ASSERT_LT(0, pid);
+	fd = exithand_open(pid, O_RDONLY);
+	ASSERT_LE(0, fd);
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir = open(path, O_PATH | O_DIRECTORY);
+	ASSERT_LE(0, dir);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+
+	ret = fork_numbered(pid);
+	ASSERT_EQ(pid, ret) TH_LOG("clone3: %s", strerror(-ret));
+
+	/* The one is dead, */
+	expect_exited(_metadata, fd);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ret = RET(open(path, O_RDONLY));
+	EXPECT_TRUE(ret == -ESRCH || ret == -ESTALE || ret == -ENOENT)
+		TH_LOG("expected ESRCH, ESTALE or ENOENT, saw %d", ret);
+	ret = RET(openat(dir, "exithand", O_RDONLY));
+	EXPECT_TRUE(ret == -ESRCH || ret == -ENOENT)
+		TH_LOG("expected ESRCH or ENOENT, saw %d", ret);
+	/* the other lives. */
+	again = exithand_open(pid, O_RDONLY);
+	ASSERT_LE(0, again);
+	EXPECT_EQ(0, poll_now(again));
+	EXPECT_EQ(-EAGAIN, read_now(again));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(again));
+	expect_exited(_metadata, again);
+}
+
+TEST_F(pidns, recycled_number)
+{
+	PIDNS(recycle);
+	pidns_ends(_metadata, &self->init);
+}
+
+/* Sends a file of a process in the namespace, and a pidfd to name it by. */
+static void show_child(struct __test_metadata *_metadata, int sock)
+{
+	pid_t pid = fork_pausing();
+	int fd;
+
+	ASSERT_LT(0, pid);
+	fd = exithand_open(pid, O_RDONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(send_fd(sock, fd));
+	ASSERT_TRUE(send_fd(sock, pidfd_of(pid)));
+	get_byte(sock);
+	thread_pause(NULL);
+}
+
+static pid_t pid_of_pidfd(int fd)
+{
+	char buf[512], *p;
+
+	if (slurp(buf, sizeof(buf), "/proc/self/fdinfo/%d", fd) <= 0)
+		return -1;
+	p = strstr(buf, "Pid:");
+	return p ? atoi(p + 4) : -1;
+}
+
+/* Whichever procfs and number it was opened by, it is the same process. */
+TEST_F(pidns, seen_from_inside_and_outside)
+{
+	int inside, outside, pidfd;
+	pid_t pid;
+
+	PIDNS(show_child);
+	inside = recv_fd(self->sock[0]);
+	ASSERT_LE(0, inside);
+	pidfd = recv_fd(self->sock[0]);
+	ASSERT_LE(0, pidfd);
+	pid = pid_of_pidfd(pidfd);
+	ASSERT_LT(1, pid);
+	outside = exithand_open(pid, O_RDONLY);
+	ASSERT_LE(0, outside);
+	EXPECT_EQ(0, poll_now(inside));
+	EXPECT_EQ(0, poll_now(outside));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(outside));
+	EXPECT_EQ(POLL_EXITED, poll_now(inside));
+	expect_exited(_metadata, inside);
+}
+
+/* The exit of init is the last one in its namespace. */
+TEST_F(pidns, init_exits_last)
+{
+	int child, init;
+
+	PIDNS(show_child);
+	child = recv_fd(self->sock[0]);
+	ASSERT_LE(0, child);
+	init = exithand_open(self->init, O_RDONLY);
+	ASSERT_LE(0, init);
+	EXPECT_EQ(0, poll_now(child) | poll_now(init));
+	ASSERT_EQ(0, kill(self->init, SIGKILL));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(init));
+	EXPECT_EQ(POLL_EXITED, poll_now(child));
+}
+
+/* Waits for a process that has no number here. */
+static void wait_for_stranger(struct __test_metadata *_metadata, int sock)
+{
+	int fd = recv_fd(sock);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, poll_now(fd));
+	EXPECT_EQ(-EAGAIN, read_now(fd));
+	ASSERT_TRUE(put_byte(sock, 'y'));
+	EXPECT_EQ(POLL_EXITED, poll_bounded(fd));
+	expect_exited(_metadata, fd);
+}
+
+TEST_F(pidns, outside_process_seen_from_inside)
+{
+	int fd = OPEN(O_RDONLY);
+
+	PIDNS(wait_for_stranger);
+	ASSERT_TRUE(send_fd(self->sock[0], fd));
+	ASSERT_EQ('y', get_byte(self->sock[0]));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	pidns_ends(_metadata, &self->init);
+	expect_exited(_metadata, fd);
+}
+
+/*
+ * A core dump, which goes to a socket of ours, and waits there.
+ */
+FIXTURE(core)
+{
+	struct target t;
+	struct watcher w, v;
+	char pattern[256];	/* of the system, to be put back */
+	int sock;
+};
+
+#define CORE_PATTERN "/proc/sys/kernel/core_pattern"
+
+FIXTURE_SETUP(core)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	char pattern[sizeof(addr.sun_path) + 2];
+
+	signal(SIGPIPE, SIG_IGN);
+	if (!exithand_needed(_metadata))
+		return;
+	snprintf(addr.sun_path, sizeof(addr.sun_path),
+		 "/tmp/exithand-%d.socket", getpid());
+	snprintf(pattern, sizeof(pattern), "@@%s", addr.sun_path);
+	self->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ASSERT_LE(0, self->sock);
+	ASSERT_EQ(0, bind(self->sock, (void *)&addr, sizeof(addr)))
+		TH_LOG("bind %s: %s", addr.sun_path, strerror(errno));
+	ASSERT_EQ(0, listen(self->sock, 1));
+	if (slurp(self->pattern, sizeof(self->pattern), CORE_PATTERN) <= 0 ||
+	    !put_file(CORE_PATTERN, pattern)) {
+		self->pattern[0] = '\0';
+		SKIP(return, "cannot have cores sent to a socket: %s",
+		     strerror(errno));
+	}
+	target_start(_metadata, &self->t);
+}
+
+/* In the parent, which is there whatever becomes of the test. */
+FIXTURE_TEARDOWN_PARENT(core)
+{
+	if (self->pattern[0])
+		put_file(CORE_PATTERN, self->pattern);
+}
+
+TEST_F(core, dump_is_none_until_it_is_over)
+{
+	struct pollfd pfd = { .fd = self->sock, .events = POLLIN };
+	struct sockaddr_un addr;
+	socklen_t len = sizeof(addr);
+	int fd;
+
+	watcher_start(_metadata, &self->w, HOW_READ, self->t.pid);
+	watcher_start(_metadata, &self->v, HOW_POLL, self->t.pid);
+	target_do(_metadata, &self->t, DO_STORM);
+	watcher_sleeps(_metadata, &self->w);
+	watcher_sleeps(_metadata, &self->v);
+
+	ASSERT_TRUE(put_byte(self->t.in, DO_ABORT));
+	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
+	fd = accept(self->sock, NULL, NULL);
+	ASSERT_LE(0, fd);
+	/* What it has sent is the question how to go on. */
+	pfd.fd = fd;
+	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
+	watcher_quiet(_metadata, &self->w, "a core dump");
+	watcher_quiet(_metadata, &self->v, "a core dump");
+	exithand_quiet(_metadata, self->t.pid, "a core dump");
+	/* No answer: it exits. */
+	close(fd);
+	watcher_returns(_metadata, &self->w);
+	watcher_returns(_metadata, &self->v);
+	EXPECT_EQ(SIGSEGV, target_reap(_metadata, &self->t) & 0x7f);
+	if (!getsockname(self->sock, (void *)&addr, &len))
+		unlink(addr.sun_path);
+	target_end(&self->t);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], OBEY_ARG))
+		return obey_main(argc, argv);
+	if (argc == 3 && !strcmp(argv[1], READER_ARG))
+		return child_waits(atoi(argv[2]));
+	return test_harness_run(argc, argv);
+}
