@@ -1,0 +1,55 @@
+# Verbs only; scripts/ does the work.
+#:
+#: make run                 build the kernel, boot it, show /proc/PID/exithand at work
+#: make test                run the selftests in the virtual machine
+#: make exec CMD='...'      any command in the virtual machine
+#: make shell               a shell there
+#: make tree                lay out the kernel, with the series as commits, in build/linux
+#: make patches             fold edits (folders, commits in build/linux) into patches/
+#: make check               all checks that need no kernel build
+#:
+#: Each sets up what it needs. Variables:
+#:   CONFIG=default|debug|off   which kernel: qemu-config/CONFIG.config
+#:   BASE=1                     the kernel without the series (exec, shell, test)
+#:   KDIR=/path/to/linux        your own kernel tree; it is only read
+#:   PATCH=N                    patches: fold edits in the folders into the Nth patch
+#:   T=name                     test: only this program, e.g. T=proc-exithand
+#:   ACCEL=auto|kvm|tcg         how to run the virtual machine
+#:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
+#:   RUN_LIMIT, TEST_LIMIT, EXEC_LIMIT   seconds that the guest may take
+#:   V=1                        show everything
+#:
+#: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
+
+verbs := run test exec shell tree patches check
+.PHONY: help $(verbs) $(verbs:%=.%)
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# As the user wrote it: a $ in CMD is the guest's, not make's.
+export EXITHAND_CMD := $(value CMD)
+unexport CMD
+export KDIR CONFIG BASE PATCH T V ACCEL JOBS
+EXEC_LIMIT ?= 600
+RUN_LIMIT ?= 180
+TEST_LIMIT ?= 900
+export EXEC_LIMIT RUN_LIMIT TEST_LIMIT
+
+help:
+	@sed -n 's/^#: \{0,1\}//p' Makefile; \
+	python3 scripts/verdict.py --codes | sed 's/^/  /'
+
+# make itself only knows the exit code 2. So the work is done by `.verb`, which
+# leaves its status, and the verb, once that is done, ends make with it.
+$(verbs): %: .%
+	$(eval -load build/exitcode.so)@status=$$(cat build/.status.$$PPID); \
+	rm -f build/.status.$$PPID; exit $$status
+
+$(verbs:%=.%):
+	@mkdir -p build; \
+	if CMD=$$EXITHAND_CMD scripts/$(@:.%=%); then s=0; else s=$$?; fi; \
+	echo $$s >build/.status.$$PPID; \
+	[ build/exitcode.so -nt scripts/exitcode.c ] || \
+	for cc in clang clang-19 cc; do \
+		$$cc -shared -fPIC -o build/exitcode.so scripts/exitcode.c 2>/dev/null && break; \
+	done || true

@@ -1,0 +1,421 @@
+#!/usr/bin/env python3
+"""The harness's own tests: whatever goes wrong in a run must come out red.
+
+Canned logs for verdict.py, a fake virtme-ng for vm.py, a small git tree for
+series.py. No kernel, no virtual machine; part of `make check`.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent
+
+CONSOLE = """\
+[    0.000000] Linux version 7.3.4-exithand
+[    1.402337] virtme-ng-init: starting script
+[    9.313434] exithand: end of run
+[    9.383237] reboot: Power down
+"""
+OOPS = """\
+[    5.100000] BUG: kernel NULL pointer dereference, address: 0000000000000008
+[    5.100001] Oops: Oops: 0000 [#1] SMP
+[    5.100002] Kernel panic - not syncing: Fatal exception
+"""
+KTAP = """\
+TAP version 13
+1..3
+# timeout set to 45
+# selftests: proc: read
+ok 1 selftests: proc: read
+# timeout set to 45
+# selftests: proc: proc-net-dev-lseek
+# 1..0 # SKIP no network device
+ok 2 selftests: proc: proc-net-dev-lseek # SKIP
+# timeout set to 45
+# selftests: proc: proc-exithand
+# TAP version 13
+# 1..2
+# # Starting 2 tests from 1 test cases.
+# #  RUN           global.read_waits ...
+# #            OK  global.read_waits
+# ok 1 global.read_waits
+# #  RUN           global.poll_waits ...
+# ok 2 global.poll_waits
+# # PASSED: 2 / 2 tests passed.
+# # Totals: pass:2 fail:0 xfail:0 xpass:0 skip:0 error:0
+ok 3 selftests: proc: proc-exithand
+"""
+
+
+class Verdict(unittest.TestCase):
+    """What the guest left, and the exit code that it must give."""
+
+    def judge(self, kind="test", console=CONSOLE, ktap=KTAP, end="ended", status="0",
+              vm_end=0, lists=None):
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            run = tmp / "run"
+            run.mkdir()
+            for name, text in (("console.log", console), ("test.ktap", ktap),
+                               ("end", end + "\ntcg\n9.0\n"), ("status", status)):
+                if text is not None:
+                    (run / name).write_text(text)
+            shutil.copytree(TOP / "qemu-config", tmp / "qemu-config")
+            (tmp / "scripts").mkdir()
+            shutil.copy(TOP / "scripts/verdict.py", tmp / "scripts")
+            for name, text in (lists or {}).items():
+                if text is None:
+                    (tmp / "qemu-config" / name).unlink()
+                else:
+                    (tmp / "qemu-config" / name).write_text(text)
+            done = subprocess.run(
+                [sys.executable, tmp / "scripts/verdict.py", kind, "--dir", run, "--vm-end",
+                 str(vm_end), "--results", tmp / "results"],
+                capture_output=True, text=True, check=False)
+            self.said, self.last = done.stderr, (done.stdout.splitlines() or [""])[-1]
+            self.summary = json.loads((tmp / "results/summary.json").read_text())
+            self.assertEqual(self.summary["exit"], done.returncode, self.said)
+            self.assertEqual(self.summary["verdict"] == "pass", done.returncode == 0)
+            return done.returncode
+
+    def test_all_is_well(self):
+        self.assertEqual(self.judge(), 0, getattr(self, "said", ""))
+        self.assertEqual(self.last, "3 passed, 0 failed, 1 skipped")
+
+    def test_a_test_failed(self):
+        self.assertEqual(self.judge(ktap=KTAP.replace("# ok 2 g", "# not ok 2 g")), 1)
+        self.assertEqual(self.last, "2 passed, 1 failed, 1 skipped")
+        self.assertIn("FAILED: proc/proc-exithand/global.poll_waits", self.said)
+
+    def test_a_program_failed_beside_its_tests(self):
+        self.assertEqual(self.judge(ktap=KTAP.replace("ok 3 s", "not ok 3 s")), 1)
+        self.assertEqual(self.last, "3 passed, 1 failed, 1 skipped")
+
+    def test_a_program_ran_out_of_time(self):
+        cut = KTAP[:KTAP.index("# ok 2 g")] + \
+            "not ok 3 selftests: proc: proc-exithand # TIMEOUT 45 seconds\n"
+        self.assertEqual(self.judge(ktap=cut), 8)
+        self.assertIn("1 failed", self.last)
+
+    def test_oops(self):
+        self.assertEqual(self.judge(console=CONSOLE + OOPS), 3)
+        self.assertIn("NULL pointer dereference", self.said)
+
+    def test_oops_that_ended_the_guest(self):
+        self.assertEqual(self.judge(console=CONSOLE[:80] + "\n" + OOPS, end="died",
+                                    status=None, vm_end=5), 3)
+
+    def test_every_kind_of_complaint(self):
+        for line in ("WARNING: CPU: 1 PID: 77 at kernel/exit.c:901 do_exit+0x1/0x2",
+                     "WARNING: kernel/exit.c:901 at do_exit+0x1/0x2, CPU#1: sleep/77",
+                     "WARNING: possible circular locking dependency detected",
+                     "WARNING: suspicious RCU usage",
+                     "BUG: KASAN: slab-use-after-free in exithand_poll+0x1/0x2",
+                     "BUG: sleeping function called from invalid context at mm/slab.h:1",
+                     "BUG: scheduling while atomic: cat/77/0x00000002",
+                     "BUG: workqueue lockup - pool cpus=0",
+                     "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [cat:77]",
+                     "INFO: task cat:77 blocked for more than 120 seconds.",
+                     "rcu: INFO: rcu_preempt self-detected stall on CPU",
+                     "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+                     "rust_kernel: panicked at fs/proc/exithand.rs:1:1:",
+                     "UBSAN: array-index-out-of-bounds in fs/proc/base.c:1:2",
+                     "BUG: KCSAN: data-race in do_exit / exithand_read",
+                     "kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+                     "unreferenced object 0xffff888004a0b000 (size 192):",
+                     "refcount_t: underflow; use-after-free.",
+                     "list_add corruption. next->prev should be prev",
+                     "ODEBUG: free active (active state 0) object: 00000000"):
+            console = CONSOLE.replace("[    9.3", f"[    8.000000] {line}\n[    9.3")
+            self.assertEqual(self.judge(console=console), 3, line)
+
+    def test_complaint_with_a_reason(self):
+        console = CONSOLE + "[    9.5] WARNING: known\n"
+        self.assertEqual(self.judge(console=console,
+                                    lists={"splat-allow": "WARNING: known$\tby design\n"}), 0)
+        self.assertEqual(self.judge(console=console,
+                                    lists={"splat-allow": "WARNING: known$\n"}), 6)
+
+    def test_scan_that_cannot_run(self):
+        for lists in ({"splat-deny": None}, {"splat-deny": "# nothing\n"},
+                      {"splat-deny": "(\n"}, {"splat-allow": None}, {"skip-allow": None}):
+            self.assertEqual(self.judge(lists=lists), 6, lists)
+
+    def test_hang(self):
+        self.assertEqual(self.judge(console=CONSOLE[:90], end="hung", status=None, vm_end=4), 4)
+        self.assertIn("the end of its console", self.said)
+
+    def test_guest_dies(self):
+        self.assertEqual(self.judge(console=CONSOLE[:90], end="died", status=None, vm_end=5), 5)
+
+    def test_no_machine(self):
+        self.assertEqual(self.judge(console=None, end="not started", status=None, vm_end=6), 6)
+
+    def test_no_status(self):
+        self.assertEqual(self.judge(status=None), 5)
+
+    def test_truncated_console(self):
+        self.assertEqual(self.judge(console=CONSOLE[:90]), 9)
+        self.assertEqual(self.judge(console=None), 9)
+
+    def test_plan_without_tests(self):
+        self.assertEqual(self.judge(ktap="TAP version 13\n1..0\n"), 7)
+        self.assertEqual(self.judge(ktap=None), 7)
+
+    def test_plan_not_kept(self):
+        cut = "\n".join(KTAP.splitlines()[:7]) + "\n"
+        self.assertEqual(self.judge(ktap=cut), 8)
+        self.assertEqual(self.judge(ktap=KTAP.replace("# 1..2", "# 1..3")), 8)
+        self.assertEqual(self.judge(ktap=KTAP.replace("\n1..3", "")), 8)
+
+    def test_own_test_skipped(self):
+        ktap = KTAP.replace("ok 2 global.poll_waits", "ok 2 global.poll_waits # SKIP too lazy")
+        self.assertEqual(self.judge(ktap=ktap), 10)
+        self.assertIn("too lazy", self.said)
+        self.assertEqual(self.judge(ktap=ktap, lists={
+            "skip-allow": "proc/proc-exithand/*poll_waits\tneeds what this guest lacks\n"}), 0)
+        whole = KTAP[:KTAP.index("# TAP version")] + \
+            "# 1..0 # SKIP no exithand\nok 3 selftests: proc: proc-exithand # SKIP\n"
+        self.assertEqual(self.judge(ktap=whole), 10)
+
+    def test_exec(self):
+        self.assertEqual(self.judge("exec", ktap=None), 0)
+        self.assertEqual(self.judge("exec", ktap=None, status="7"), 7)
+        self.assertEqual(self.judge("exec", ktap=None, console=CONSOLE + OOPS), 3)
+        self.assertEqual(self.judge("exec", ktap=None, console=CONSOLE[:90]), 9)
+
+    def test_demonstration_failed(self):
+        self.assertEqual(self.judge("run", ktap=None, status="1"), 1)
+
+
+class Machine(unittest.TestCase):
+    """vm.py with something else in virtme-ng's place."""
+
+    def boot(self, vng, limit=2):
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            run = tmp / "run"
+            run.mkdir()
+            fake = tmp / "vng"
+            fake.write_text(f"#!/bin/bash\nrun={run}\n{vng}\n")
+            fake.chmod(0o755)
+            self.began = time.monotonic()
+            with subprocess.Popen(
+                    [sys.executable, TOP / "scripts/vm.py", "--kernel", "bzImage", "--dir", run,
+                     "--limit", str(limit)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    env=dict(os.environ, PATH=f"{tmp}:{os.environ['PATH']}", ACCEL="tcg"),
+                    text=True) as vm:
+                self.during(vm)
+                self.out, self.err = vm.communicate()
+            end = run / "end"
+            self.end = end.read_text().split()[0] if end.exists() else None
+            return vm.returncode
+
+    def during(self, vm):
+        pass
+
+    def left_over(self, mark):
+        return subprocess.run(["pgrep", "-f", mark], capture_output=True, check=False).stdout
+
+    def test_ends(self):
+        self.assertEqual(self.boot("echo out; echo err >&2; touch $run/console.log;"
+                                   " echo 7 >$run/status"), 0)
+        self.assertEqual((self.out, self.err, self.end), ("out\n", "err\n", "ended"))
+
+    def test_hangs(self):
+        mark = f"300.{os.getpid()}1"
+        self.assertEqual(self.boot(f"touch $run/console.log; sleep {mark} & wait"), 4)
+        self.assertLess(time.monotonic() - self.began, 10)
+        self.assertEqual(self.left_over(mark), b"")
+
+    def test_dies(self):
+        self.assertEqual(self.boot("touch $run/console.log; kill -SEGV $$"), 5)
+
+    def test_does_not_start(self):
+        self.assertEqual(self.boot("echo no QEMU here >&2; exit 1"), 6)
+
+    def test_is_interrupted(self):
+        mark = f"300.{os.getpid()}2"
+
+        def interrupt(vm):
+            while not self.left_over(mark):
+                time.sleep(0.05)
+            vm.terminate()
+        self.during = interrupt
+        self.assertEqual(self.boot(f"sleep {mark} & wait", limit=60), 128 + 15)
+        self.assertEqual(self.left_over(mark), b"")
+
+
+class Series(unittest.TestCase):
+    """patches/, the folders and a (very small) kernel tree."""
+
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.top = Path(self.tmp.name)
+        self.tree = self.top / "build/linux"
+        (self.top / "scripts").mkdir()
+        shutil.copy(TOP / "scripts/series.py", self.top / "scripts")
+        self.write("build/linux/fs/proc/base.c", "".join(f"line {i}\n" for i in range(40)))
+        self.write("build/linux/rust/kernel/lib.rs", "//\n")
+        self.git("init", "-q", "-b", "exithand")
+        self.git("config", "user.name", "Tester")
+        self.git("config", "user.email", "tester@localhost")
+        self.commit("Linux 0.0")
+        self.git("tag", "base")
+        self.series("apply")
+
+    def tearDown(self):
+        self.tmp.cleanup()
+
+    def write(self, name, text):
+        file = self.top / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def read(self, name):
+        return (self.top / name).read_text()
+
+    def git(self, *args):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        return subprocess.run(["git", "-C", self.tree, *args], check=True, text=True,
+                              capture_output=True, env=env).stdout
+
+    def commit(self, subject):
+        self.git("add", "--force", ".")
+        self.git("commit", "-q", "-m", subject + "\n\nWhy.")
+
+    def series(self, verb, code=0, **env):
+        args = [] if verb == "agree" else [self.tree]
+        done = subprocess.run([sys.executable, self.top / "scripts/series.py", verb, *args],
+                              text=True, capture_output=True, check=False,
+                              env=dict(os.environ, **env))
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stderr
+
+    def patches(self):
+        return {p.name: p.read_text() for p in (self.top / "patches").glob("*.patch")}
+
+    def two_patches(self):
+        self.write("build/linux/fs/proc/exithand.rs", "// one\n// two\n// three\n")
+        base = self.read("build/linux/fs/proc/base.c")
+        self.write("build/linux/fs/proc/base.c", base.replace("line 7\n", "line 7\nentry\n"))
+        self.commit("proc: add exithand")
+        self.write("build/linux/rust/kernel/queue.rs", "// queue\n")
+        self.commit("rust: add queue")
+        self.series("fold")
+
+    def test_commits_become_patches_and_files(self):
+        self.two_patches()
+        self.assertEqual(sorted(self.patches()),
+                         ["0001-proc-add-exithand.patch", "0002-rust-add-queue.patch"])
+        self.assertEqual(self.read("fs-proc-exithand/exithand.rs"), "// one\n// two\n// three\n")
+        self.assertEqual(self.read("rust/kernel/queue.rs"), "// queue\n")
+        self.series("agree")
+        before = self.patches()
+        self.series("fold")
+        self.assertEqual(self.patches(), before)
+
+    def test_edit_in_a_folder(self):
+        self.two_patches()
+        for name in ("fs-proc-exithand/exithand.rs", "rust/kernel/queue.rs"):
+            self.write(name, self.read(name) + "// more\n")
+            self.assertIn(name, self.series("agree", 6))
+        date = (self.tree / "fs/proc/base.c").stat().st_mtime_ns
+        self.series("sync")
+        self.assertIn("// more", self.read("build/linux/fs/proc/exithand.rs"))
+        self.series("fold")
+        self.series("agree")
+        self.assertEqual(date, (self.tree / "fs/proc/base.c").stat().st_mtime_ns)
+        self.assertIn("+// more", self.patches()["0001-proc-add-exithand.patch"])
+        self.assertIn("+// more", self.patches()["0002-rust-add-queue.patch"])
+        self.assertEqual(self.git("status", "--porcelain"), "")
+
+    def test_new_and_deleted_files(self):
+        self.two_patches()
+        self.write("fs-proc-exithand/exithand/glue.rs", "// glue\n")
+        (self.top / "rust/kernel/queue.rs").unlink()
+        self.write("rust/kernel/other.rs", "// other\n")
+        self.series("agree", 6)
+        self.series("fold")
+        self.series("agree")
+        self.assertIn("exithand/glue.rs", self.patches()["0001-proc-add-exithand.patch"])
+        self.assertNotIn("queue.rs", self.patches()["0002-rust-add-queue.patch"])
+
+    def test_edit_for_an_earlier_patch(self):
+        self.two_patches()
+        self.write("build/linux/fs/proc/exithand.rs", "// one\n// two\n// three\n// late\n")
+        self.commit("proc: more exithand")
+        self.series("fold")
+        self.write("fs-proc-exithand/exithand.rs", "// ONE\n// two\n// three\n// late\n")
+        self.series("fold", PATCH="1")
+        self.assertIn("+// ONE", self.patches()["0001-proc-add-exithand.patch"])
+        self.assertNotIn("ONE", self.patches()["0003-proc-more-exithand.patch"].split("@@")[0])
+        self.series("agree")
+
+    def test_edits_on_both_sides(self):
+        self.two_patches()
+        self.write("fs-proc-exithand/exithand.rs", "// folder\n")
+        self.write("build/linux/fs/proc/exithand.rs", "// tree\n")
+        self.commit("proc: change")
+        before = self.patches()
+        self.assertIn("edited both", self.series("sync", 6))
+        self.assertIn("edited both", self.series("fold", 6))
+        self.assertEqual(self.patches(), before)
+        self.assertEqual(self.read("fs-proc-exithand/exithand.rs"), "// folder\n")
+
+    def test_changes_that_are_not_committed(self):
+        self.two_patches()
+        self.write("build/linux/fs/proc/base.c", "other\n")
+        self.assertIn("commit them", self.series("fold", 6))
+
+    def test_message_edited_in_patches(self):
+        self.two_patches()
+        name = "patches/0001-proc-add-exithand.patch"
+        self.write(name, self.read(name).replace("Why.", "Because."))
+        self.series("apply")
+        self.assertIn("Because.", self.git("log", "--format=%B"))
+        before = self.patches()
+        self.series("fold")
+        self.assertEqual(self.patches(), before)
+
+    def test_patches_and_tree_both_changed(self):
+        self.two_patches()
+        name = "patches/0001-proc-add-exithand.patch"
+        self.write(name, self.read(name).replace("Why.", "Because."))
+        self.write("build/linux/fs/proc/base.c", "other\n")
+        self.assertIn("patches/ changed", self.series("apply", 6))
+        self.assertEqual(self.read("build/linux/fs/proc/base.c"), "other\n")
+
+    def test_patch_that_does_not_apply(self):
+        self.two_patches()
+        name = "patches/0001-proc-add-exithand.patch"
+        self.write(name, self.read(name).replace(" line 8\n", " line eight\n"))
+        said = self.series("apply", 11)
+        for part in ("0001-proc-add-exithand.patch", "fs/proc/base.c", "@@ -6,6 +6,7 @@"):
+            self.assertIn(part, said)
+
+    def test_folder_file_that_the_kernel_has(self):
+        self.two_patches()
+        self.write("fs-proc-exithand/base.c", "mine\n")
+        self.assertIn("the kernel already has", self.series("sync", 6))
+
+    def test_cover_letter(self):
+        self.write("patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: exithand\n\nText.\n")
+        self.two_patches()
+        cover = self.read("patches/0000-cover-letter.txt")
+        for part in ("[PATCH 0/2]", "\nText.\n", "Base: Linux 0.0", "rust: add queue",
+                     "3 files changed"):
+            self.assertIn(part, cover)
+        self.series("fold")
+        self.assertEqual(self.read("patches/0000-cover-letter.txt"), cover)
+
+
+if __name__ == "__main__":
+    unittest.main()

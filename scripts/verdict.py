@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Judge a run of the virtual machine by all that it left behind.
+
+usage: verdict.py exec|run|test --dir DIR --vm-end N --results DIR [--config NAME]
+       verdict.py --codes
+
+DIR is what vm.py left (console.log, status, end) and, for `test`, test.ktap.
+Nothing that is missing counts as good. --codes prints the exit codes.
+"""
+
+import argparse
+import fnmatch
+import json
+import re
+import shutil
+import sys
+import time
+from pathlib import Path
+
+# The gravest first: where several are due, the first one counts.
+CODES = {
+    0: "all is well",
+    6: "the harness could not do its work (tools, network, disk, bad input)",
+    3: "the kernel complained on its console",
+    4: "the guest did not end in time",
+    5: "the guest died",
+    9: "the console log does not reach its end mark",
+    7: "no test ran",
+    8: "fewer tests ran than were planned",
+    1: "a test failed (or a check of `make check`, or the demonstration)",
+    10: "a test of ours was skipped",
+    11: "a patch does not apply, or the kernel does not build",
+}
+TOP = Path(__file__).resolve().parent.parent
+LISTS = TOP / "qemu-config"
+END_MARK = "exithand: end of run"
+OURS = "proc-exithand"
+STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
+
+
+class Unable(Exception):
+    """Nothing can be said: that is no pass."""
+
+
+def entries(file):
+    """[(pattern, reason)] of one of our lists; a list that cannot be read is an error."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise Unable(f"cannot read {file.name}: {error.strerror}") from error
+    found = [line.partition("\t") for line in lines if line.strip() and not line.startswith("#")]
+    return [(pattern, reason.strip()) for pattern, _, reason in found]
+
+
+def with_reasons(file):
+    found = entries(file)
+    for pattern, reason in found:
+        if not reason:
+            raise Unable(f"{file.name}: no reason given for {pattern}")
+    return found
+
+
+def regex(pattern, file):
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise Unable(f"{file}: {pattern}: {error}") from error
+
+
+def splats(lines, lists=LISTS):
+    """Numbers of the console's lines with which the kernel complains."""
+    deny = [regex(p, "splat-deny") for p, _ in entries(lists / "splat-deny")]
+    allow = [regex(p, "splat-allow") for p, _ in with_reasons(lists / "splat-allow")]
+    if not deny:
+        raise Unable("splat-deny is empty")
+    return [i for i, line in enumerate(lines)
+            if any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
+
+
+def parse_ktap(lines):
+    """(plan, results) of one level: results is [(ok, name, directive, reason, nested lines)]."""
+    plan, results, nested = None, [], []
+    for line in lines:
+        if match := re.match(r"1\.\.(\d+)\b", line):
+            if plan is None:
+                plan = int(match[1])
+        elif match := re.match(r"(not )?ok\b\s*(\d*)\s*(?:- )?(.*)", line):
+            name, _, comment = match[3].partition("#")
+            directive, _, reason = comment.strip().partition(" ")
+            results.append((not match[1], name.strip(), directive.upper(), reason.strip(), nested))
+            nested = []
+        elif line.startswith("#"):
+            nested.append(line[2:] if line.startswith("# ") else line[1:])
+    return plan, results
+
+
+def outcome(ok, directive):
+    if directive in ("SKIP", "XFAIL", "TODO"):
+        return "skip"
+    return "pass" if ok else "fail"
+
+
+def judge_ktap(text):
+    """(tests, complaints): each leaf of kselftest's output, and plans not kept."""
+    tests, short = [], []
+    plan, results = parse_ktap(text.splitlines())
+    if plan is None:
+        short.append("the runner printed no plan")
+    elif len(results) < plan:
+        short.append(f"{len(results)} of {plan} test programs reported")
+    for ok, name, directive, reason, lines in results:
+        name = name.replace("selftests: ", "").replace(": ", "/")
+        why = " ".join((directive, reason)).strip()
+        inner_plan, inner = parse_ktap(lines)
+        if inner_plan is not None and len(inner) < inner_plan:
+            short.append(f"{name}: {len(inner)} of {inner_plan} tests reported")
+        for inner_ok, inner_name, inner_directive, inner_reason, said in inner:
+            tests.append({"name": f"{name}/{inner_name}",
+                          "result": outcome(inner_ok, inner_directive),
+                          "reason": inner_reason, "output": said})
+        bad = [t for t in tests if t["name"].startswith(name + "/") and t["result"] == "fail"]
+        if not inner or (not ok and directive != "SKIP" and not bad):
+            # A program without tests of its own, or that failed beside them.
+            tests.append({"name": name, "result": outcome(ok, directive),
+                          "reason": why, "output": lines})
+    return tests, short
+
+
+def own_skips(tests, lists=LISTS):
+    allowed = [p for p, _ in with_reasons(lists / "skip-allow")]
+    return [t for t in tests
+            if t["result"] == "skip" and t["name"].split("/")[1].startswith(OURS)
+            and not any(fnmatch.fnmatch(t["name"], p) for p in allowed)]
+
+
+def read(file):
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def say(text=""):
+    print(text, file=sys.stderr)
+
+
+def show(lines, limit=14):
+    for line in lines[:limit]:
+        say("    " + line.rstrip())
+
+
+def judge(args):
+    """(exit code, what is wrong, summary); tells the details on the way."""
+    console = read(args.dir / "console.log").splitlines()
+    end = (read(args.dir / "end").split("\n") + ["", "", ""])[:3]
+    status = read(args.dir / "status").strip()
+    summary = {"kind": args.kind, "config": args.config, "kernel": read(args.dir / "uname").strip(),
+               "accel": end[1], "vm_seconds": float(end[2] or 0), "vm_end": end[0],
+               "status": int(status) if status.lstrip("-").isdigit() else None}
+    wrong = []  # (exit code, text)
+
+    bad = splats(console)
+    if bad:
+        wrong.append((3, "the kernel complained: " + console[bad[0]].strip()))
+        show(console[bad[0]:], 20)
+    if args.vm_end or end[0] != "ended":
+        code = args.vm_end or STATUS.get(end[0], 6)
+        wrong.append((code, CODES.get(code, CODES[6]) + (
+            f", {end[2]} s" if code == 4 else "")))
+        if not bad:
+            say("    the end of its console:")
+            show(console[-12:])
+    elif summary["status"] is None:
+        wrong.append((5, "the script in the guest left no exit status"))
+    if not any(END_MARK in line for line in console):
+        wrong.append((9, CODES[9]))
+
+    if args.kind == "test":
+        tests, short = judge_ktap(read(args.dir / "test.ktap"))
+        for kind in ("pass", "fail", "skip"):
+            summary[kind] = sum(t["result"] == kind for t in tests)
+        summary["tests"] = tests
+        for test in (t for t in tests if t["result"] == "fail"):
+            say(f"FAILED: {test['name']} {test['reason']}")
+            show(test["output"][-8:])
+        skipped = own_skips(tests)
+        for test in skipped:
+            say(f"SKIPPED: {test['name']} {test['reason']}")
+        if not tests:
+            wrong.append((7, CODES[7]))
+        if short:
+            wrong.append((8, "; ".join(short[:3])))
+        if summary["fail"]:
+            wrong.append((1, f"{summary['fail']} tests failed"))
+        if skipped:
+            wrong.append((10, f"{len(skipped)} tests of ours were skipped, and skip-allow does not say why"))
+    elif summary["status"] and not wrong:
+        wrong.append((summary["status"], f"exit status {summary['status']}"))
+    order = list(CODES)
+    wrong.sort(key=lambda w: order.index(w[0]) if w[0] in CODES else len(order))
+    if args.kind == "exec" and summary["status"] and wrong[0][0] == 9:
+        wrong.reverse()
+    return wrong, summary
+
+
+def main():
+    if sys.argv[1:] == ["--codes"]:
+        print("\n".join(f"{code} {CODES[code]}" for code in sorted(CODES)))
+        return 0
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("kind", choices=("exec", "run", "test"))
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--vm-end", type=int, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--config", default="")
+    args = parser.parse_args()
+    args.results.mkdir(parents=True, exist_ok=True)
+    verdict_file = args.results / "summary.json"
+    verdict_file.unlink(missing_ok=True)
+    if (args.dir / "test.ktap").exists():
+        shutil.copy(args.dir / "test.ktap", args.results)
+    try:
+        wrong, summary = judge(args)
+    except Unable as problem:
+        wrong, summary = [(6, str(problem))], {}
+    summary["exit"] = wrong[0][0] if wrong else 0
+    summary["wrong"] = [text for _, text in wrong]
+    summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    summary["verdict"] = "fail" if wrong else "pass"
+    # exec's own status is no complaint of ours.
+    if wrong and not (args.kind == "exec" and wrong[0][0] == summary.get("status")):
+        for _, text in wrong:
+            say(f"exithand: {text}")
+        say("exithand: see build/results/ (console.log, summary.json"
+            + (", test.ktap)" if args.kind == "test" else ")"))
+    new = verdict_file.with_suffix(".new")
+    new.write_text(json.dumps(summary, indent=1) + "\n")
+    new.replace(verdict_file)
+    if args.kind == "test" and "pass" in summary:
+        print(f"{summary['pass']} passed, {summary['fail']} failed, {summary['skip']} skipped")
+    return summary["exit"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
