@@ -40,10 +40,11 @@ step() {
 	else
 		note "== $text"
 		(
-			# A read that never comes: leaves no stray sleep behind.
+			# A read that never comes leaves no stray sleep behind.
 			exec {never}<> <(:)
-			while ! read -rt 20 -u "$never" && kill -0 $$ 2>/dev/null; do
-				note "   ... $text: $((SECONDS - start)) s"
+			for ((i = 1; ; i++)); do
+				read -rt 1 -u "$never" || kill -0 $$ 2>/dev/null || exit
+				((i % 20)) || note "   ... $text: $i s"
 			done
 		) &
 		beat=$!
@@ -103,6 +104,9 @@ src=$tree${BASE:+-base}
 obj=$src/obj-$CONFIG
 # shellcheck disable=SC2034 # used by the scripts that source this
 jobs=${JOBS:-$(nproc)}
+if [ "$CONFIG" = debug ]; then
+	export MEMORY=${MEMORY:-2G}
+fi
 
 # The tools, all of one set, whatever else the user has in PATH: a rustup in
 # ~/.cargo/bin or another Python must not leak into the kernel's build.

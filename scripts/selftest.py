@@ -58,7 +58,7 @@ class Verdict(unittest.TestCase):
     """What the guest left, and the exit code that it must give."""
 
     def judge(self, kind="test", console=CONSOLE, ktap=KTAP, end="ended", status="0",
-              vm_end=0, lists=None):
+              vm_end=0, lists=None, leaks=False):
         with tempfile.TemporaryDirectory() as tmp:
             tmp = Path(tmp)
             run = tmp / "run"
@@ -67,6 +67,8 @@ class Verdict(unittest.TestCase):
                                ("end", end + "\ntcg\n9.0\n"), ("status", status)):
                 if text is not None:
                     (run / name).write_text(text)
+            if leaks:
+                (run / "look-for-leaks").touch()
             shutil.copytree(TOP / "qemu-config", tmp / "qemu-config")
             (tmp / "scripts").mkdir()
             shutil.copy(TOP / "scripts/verdict.py", tmp / "scripts")
@@ -164,6 +166,11 @@ class Verdict(unittest.TestCase):
     def test_truncated_console(self):
         self.assertEqual(self.judge(console=CONSOLE[:90]), 9)
         self.assertEqual(self.judge(console=None), 9)
+
+    def test_leaks_not_looked_for(self):
+        self.assertEqual(self.judge(leaks=True), 9)
+        looked = CONSOLE.replace("[    9.3", "[    9.2] exithand: looked for leaks\n[    9.3", 1)
+        self.assertEqual(self.judge(leaks=True, console=looked), 0)
 
     def test_plan_without_tests(self):
         self.assertEqual(self.judge(ktap="TAP version 13\n1..0\n"), 7)

@@ -34,6 +34,7 @@ CODES = {
 TOP = Path(__file__).resolve().parent.parent
 LISTS = TOP / "qemu-config"
 END_MARK = "exithand: end of run"
+LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
 
@@ -174,6 +175,8 @@ def judge(args):
         wrong.append((5, "the script in the guest left no exit status"))
     if not any(END_MARK in line for line in console):
         wrong.append((9, CODES[9]))
+    elif (args.dir / "look-for-leaks").exists() and not any(LEAK_MARK in c for c in console):
+        wrong.append((9, "the guest did not look for leaks"))
 
     if args.kind == "test":
         tests, short = judge_ktap(read(args.dir / "test.ktap"))

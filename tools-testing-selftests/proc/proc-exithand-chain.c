@@ -8,6 +8,10 @@
  * Arguments: where questions come from, where answers go, this program (all of
  * them open files), and how many execs there have been.  A byte asks for that
  * number; at the end of file it exits.
+ *
+ * With "once" and a word in the place of the number, it says that it is ready,
+ * waits for anything to read, and execs only once; then it exits if the word
+ * is "exit", and else stays.
  */
 #define _GNU_SOURCE
 #include <linux/types.h>
@@ -16,6 +20,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,21 +38,39 @@ int main(int argc, char **argv)
 		.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
 			 CLONE_THREAD | CLONE_VFORK,
 	};
-	char count_arg[16], c;
+	char count_arg[16], ticks[8], c;
 	struct pollfd pfd = { .events = POLLIN };
 	struct timespec ts = { 0 };
 	unsigned int count;
 	int out, exe;
+	bool once;
 
-	if (argc != 5)
+	if (argc < 5)
 		return 1;
 	pfd.fd = atoi(argv[1]);
 	out = atoi(argv[2]);
 	exe = atoi(argv[3]);
 	count = strtoul(argv[4], NULL, 10);
+	once = !strcmp(argv[4], "once");
+
+	if (!strcmp(argv[4], "exit"))
+		return 0;
+	if (!strcmp(argv[4], "stay"))
+		for (;;)
+			pause();
 
 	if (syscall(__NR_clone3, &args, sizeof(args)) != 0)
 		return 2;
+
+	if (once) {
+		if (argc != 6 || write(out, "r", 1) != 1)
+			_exit(6);
+		if (read(pfd.fd, ticks, sizeof(ticks)) < 0)
+			_exit(7);
+		argv[4] = argv[5];
+		syscall(__NR_execveat, exe, "", argv, environ, AT_EMPTY_PATH);
+		_exit(8);
+	}
 
 	while (poll(&pfd, 1, 0) == 1) {
 		if (read(pfd.fd, &c, 1) != 1)

@@ -70,8 +70,11 @@ static void target_zombie(struct __test_metadata *_metadata, struct target *t)
 static bool put_file(const char *path, const char *what)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok = fd >= 0 && write(fd, what, strlen(what)) > 0;
+	bool ok;
 
+	if (fd < 0)
+		return false;
+	ok = write(fd, what, strlen(what)) > 0;
 	close(fd);
 	return ok;
 }
@@ -1475,6 +1478,7 @@ FIXTURE(core)
 	struct target t;
 	struct watcher w, v;
 	char pattern[256];	/* of the system, to be put back */
+	struct sockaddr_un addr;
 	int sock;
 };
 
@@ -1482,19 +1486,20 @@ FIXTURE(core)
 
 FIXTURE_SETUP(core)
 {
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	char pattern[sizeof(addr.sun_path) + 2];
+	struct sockaddr_un *addr = &self->addr;
+	char pattern[sizeof(addr->sun_path) + 2];
 
 	signal(SIGPIPE, SIG_IGN);
 	if (!exithand_needed(_metadata))
 		return;
-	snprintf(addr.sun_path, sizeof(addr.sun_path),
+	addr->sun_family = AF_UNIX;
+	snprintf(addr->sun_path, sizeof(addr->sun_path),
 		 "/tmp/exithand-%d.socket", getpid());
-	snprintf(pattern, sizeof(pattern), "@@%s", addr.sun_path);
+	snprintf(pattern, sizeof(pattern), "@@%s", addr->sun_path);
 	self->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ASSERT_LE(0, self->sock);
-	ASSERT_EQ(0, bind(self->sock, (void *)&addr, sizeof(addr)))
-		TH_LOG("bind %s: %s", addr.sun_path, strerror(errno));
+	ASSERT_EQ(0, bind(self->sock, (void *)addr, sizeof(*addr)))
+		TH_LOG("bind %s: %s", addr->sun_path, strerror(errno));
 	ASSERT_EQ(0, listen(self->sock, 1));
 	if (slurp(self->pattern, sizeof(self->pattern), CORE_PATTERN) <= 0 ||
 	    !put_file(CORE_PATTERN, pattern)) {
@@ -1510,13 +1515,12 @@ FIXTURE_TEARDOWN_PARENT(core)
 {
 	if (self->pattern[0])
 		put_file(CORE_PATTERN, self->pattern);
+	unlink(self->addr.sun_path);
 }
 
 TEST_F(core, dump_is_none_until_it_is_over)
 {
 	struct pollfd pfd = { .fd = self->sock, .events = POLLIN };
-	struct sockaddr_un addr;
-	socklen_t len = sizeof(addr);
 	int fd;
 
 	watcher_start(_metadata, &self->w, HOW_READ, self->t.pid);
@@ -1540,8 +1544,6 @@ TEST_F(core, dump_is_none_until_it_is_over)
 	watcher_returns(_metadata, &self->w);
 	watcher_returns(_metadata, &self->v);
 	EXPECT_EQ(SIGSEGV, target_reap(_metadata, &self->t) & 0x7f);
-	if (!getsockname(self->sock, (void *)&addr, &len))
-		unlink(addr.sun_path);
 	target_end(&self->t);
 }
 
