@@ -48,9 +48,9 @@ step() {
 			done
 		) &
 		beat=$!
+		disown
 		"$@" >"$log" 2>&1 </dev/null || status=$?
 		kill "$beat" 2>/dev/null || true
-		wait "$beat" 2>/dev/null || true
 	fi
 	if [ "$((SECONDS - start))" -ge 5 ]; then
 		note "   took $((SECONDS - start)) s"

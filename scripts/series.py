@@ -306,8 +306,8 @@ class Tree:
         folders = folder_files()
         self.move_to(new)
         for path in wrong:
-            # What the folders hold is settled by sync.
-            if path not in folders:
+            # An edit in the folders is brought over by sync.
+            if path not in folders or read(self.path / path) is None:
                 write(self.path / path, self.blob(new, path))
         self.synced_file.unlink(missing_ok=True)
         self.git("update-index", "-q", "--refresh", check=False)

@@ -77,7 +77,7 @@ static unsigned int next_random(unsigned int *seed)
 #define ROUND_OTHER_CPU		1	/* exits on another CPU */
 #define ROUND_KILLED		2	/* is killed; else exits by itself */
 #define ROUND_OPENED		4	/* was opened before */
-#define ROUND_ANYWHERE		8	/* not at the gap, but anywhere */
+#define ROUND_ELSEWHERE		8	/* aims at another gap, see below */
 #define ROUND_MODES		16
 
 struct rounds {
@@ -88,7 +88,7 @@ struct rounds {
 	sem_t go, done;
 	/* The answers. */
 	int ret;
-	bool slept;
+	bool slept, over;
 	char *stack;		/* of the process that exits */
 };
 
@@ -163,6 +163,8 @@ static void *rounds_waiter(void *arg)
 
 		if (!(r->mode & ROUND_OPENED))
 			r->fd = exithand_open(r->pid, O_RDONLY);
+		r->over = (r->mode & ROUND_ELSEWHERE) &&
+			poll_now(r->fd) == POLL_EXITED;
 		r->ret = r->fd < 0 ? r->fd : wait_for_exit(r, r->fd);
 
 		r->slept = voluntary_switches() != switches;
@@ -221,25 +223,31 @@ static unsigned int path_length(bool use_poll)
 }
 
 /*
- * When to exit.  How long it takes to set a timer, and how late it comes, is
- * not known, so the aim is taken from what came of the last rounds: such that
- * the one who waits is asleep in half of them.  Then the gap is near.
+ * When to exit.
+ *
+ * How long it takes to set a timer, and how late it comes, is not known, so the
+ * aim is taken from what came of the last rounds:
+ *
+ * - at going to sleep: in half of the rounds it comes too late for that;
+ * - at open (ROUND_ELSEWHERE): half of them open a file that has exited;
+ * - but if it was open before, anywhere.
  */
-static unsigned int next_delay(int mode, const unsigned int *aim,
+static unsigned int next_delay(int mode, unsigned int aim, unsigned int step,
 			       unsigned int length, unsigned int *seed)
 {
-	if (mode & ROUND_ANYWHERE)
-		return 1 + next_random(seed) %
-			(aim[mode & ~ROUND_ANYWHERE] + length);
-	return 1 + aim[mode] + next_random(seed) % (length / 4 + 1);
+	unsigned int anywhere = ROUND_ELSEWHERE | ROUND_OPENED;
+
+	if ((mode & anywhere) == anywhere)
+		return 1 + next_random(seed) % (2 * length);
+	return 1 + aim + next_random(seed) % (2 * step);
 }
 
 TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 {
-	unsigned int seed = 1, length, step, aimed = 0, slept = 0, i;
+	unsigned int seed = 1, length, step, slept = 0, over = 0, i;
 	unsigned int aim[ROUND_MODES];
 	struct rounds *r = self->r;
-	bool realtime;
+	bool realtime, late;
 	pthread_t thread;
 	siginfo_t si;
 	char buf[8];
@@ -258,7 +266,8 @@ TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 
 	for (i = 0; i < ROUNDS; i++) {
 		r->mode = i % ROUND_MODES;
-		r->delay = next_delay(r->mode, aim, length, &seed);
+		r->delay = next_delay(r->mode, aim[r->mode], step, length,
+				      &seed);
 		r->pid = clone(rounds_target, r->stack + STACK_SIZE,
 			       CLONE_VM | SIGCHLD, r);
 		ASSERT_LT(0, r->pid);
@@ -289,25 +298,21 @@ TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 		ASSERT_EQ(r->pid, waitpid(r->pid, NULL, 0));
 		close(r->fd);
 
-		if (r->mode & ROUND_ANYWHERE)
-			continue;
-		/* Earlier if it was asleep, later if it was not yet. */
-		if (!r->slept)
+		/* Later if it came too early, earlier if too late. */
+		late = r->mode & ROUND_ELSEWHERE ? !r->over : r->slept;
+		if (!late)
 			aim[r->mode] += step;
 		else if (aim[r->mode] > step)
 			aim[r->mode] -= step;
 		slept += r->slept;
-		aimed++;
+		over += r->over;
 	}
 	r->stop = true;
 	sem_post(&r->go);
 	pthread_join(thread, NULL);
-	ksft_print_msg("%u rounds%s, asleep before the exit in %u of %u\n", i,
-		       realtime ? "" : " without real-time priority", slept,
-		       aimed);
-	for (i = 0; i < ROUND_ANYWHERE; i++)
-		ksft_print_msg("mode %u: aimed at %u ns, path %u ns\n", i,
-			       aim[i], length);
+	ksft_print_msg("%u rounds%s: asleep before the exit %u, opened after it %u\n",
+		       i, realtime ? "" : " without real-time priority", slept,
+		       over);
 }
 
 /*
@@ -614,7 +619,7 @@ TEST_F_TIMEOUT(exec, poll_is_never_wrong, 120)
  * exits at once.  Only the first one has to have the exit reported: the others
  * find what it has left.
  */
-#define FIRST_ROUNDS 400
+#define FIRST_ROUNDS 800
 
 static pid_t first_start(int timer, int out, int exe, bool exits)
 {
@@ -657,7 +662,7 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 	aim = length;
 
 	for (i = 0; i < FIRST_ROUNDS; i++) {
-		exits = i % 2;
+		exits = i % 4 != 0;
 		/* It inherits the CPU. */
 		pin_to(variant->cpu);
 		pid = first_start(timer, out[1], exe, exits);
@@ -666,7 +671,7 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 		ASSERT_EQ('r', get_byte(out[0]));
 		ASSERT_TRUE(eventually(task_state(pid, pid) != 'R'));
 
-		it.it_value.tv_nsec = 1 + aim + next_random(&seed) % length;
+		it.it_value.tv_nsec = 1 + aim + next_random(&seed) % (length / 8);
 		timerfd_settime(timer, 0, &it, NULL);
 		fd = exithand_open(pid, O_RDONLY | O_NONBLOCK);
 		EXPECT_TRUE(fd >= 0 || fd == -ENOENT || fd == -ESRCH ||
@@ -677,9 +682,9 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 			/* Later if that was too early, earlier if too late. */
 			if (fd < 0 || poll_now(fd) == POLL_EXITED) {
 				over++;
-				aim += length / 4;
-			} else if (aim > length / 4) {
-				aim -= length / 4;
+				aim += length / 16;
+			} else if (aim > length / 16) {
+				aim -= length / 16;
 			}
 			/* When this returns, all that wait have been told. */
 			ASSERT_EQ(0, waitid(P_PID, pid, &si,
@@ -701,7 +706,7 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
 	ksft_print_msg("%u rounds, %u opened, %u of %u exited meanwhile\n", i,
-		       opened, over, FIRST_ROUNDS / 2);
+		       opened, over, FIRST_ROUNDS * 3 / 4);
 }
 
 struct exec_sleeper {
@@ -837,6 +842,19 @@ static void *herd_wait(void *arg)
 	return NULL;
 }
 
+/* Keeps that CPU from sleeping, and gives way to all others. */
+static void *herd_spin(void *arg)
+{
+	struct sched_param param = { 0 };
+	bool *stop = arg;
+
+	pin_to(1);
+	sched_setscheduler(0, SCHED_IDLE, &param);
+	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE))
+		;
+	return NULL;
+}
+
 static bool herd_done(struct herd_waiter *w)
 {
 	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
@@ -863,9 +881,12 @@ TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 120)
 {
 	struct herd_waiter *w = self->w;
 	int round, i, missing;
+	bool stop = false;
+	pthread_t spinner;
 
 	/* The target is on this CPU, they are on the other. */
 	pin_to(0);
+	ASSERT_EQ(0, pthread_create(&spinner, NULL, herd_spin, &stop));
 	for (round = 0; round < 5; round++) {
 		target_start(_metadata, &self->t);
 		memset(w, 0, HERD * sizeof(*w));
@@ -895,6 +916,8 @@ TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 120)
 		}
 		target_end(&self->t);
 	}
+	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+	pthread_join(spinner, NULL);
 }
 
 /*
