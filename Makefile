@@ -1,5 +1,5 @@
 # Verbs only; scripts/ does the work.
-#:
+
 #: make run                 build the kernel, boot it, show /proc/PID/exithand at work
 #: make test                run the selftests in the virtual machine
 #: make exec CMD='...'      any command in the virtual machine

@@ -16,7 +16,7 @@
 //! | `exithand_is_interested` [1] | first opener, exit  | exit          | `tasklist_lock`         |
 //! | [`Watch::exited`]            | exit, once [2]      | read, poll    | lock of the wait queue  |
 //!
-//! [1] In `signal_struct`. [2] By the opener, if the watch is for a process that has exited already.
+//! [1] In `signal_struct`. [2] By the opener, if the process has exited already.
 //!
 //! User-space documentation: [`Documentation/filesystems/exithand.rst`]
 //!

@@ -135,7 +135,8 @@ kmake() {
 		clippy-driver:CLIPPY_DRIVER bindgen:BINDGEN; do
 		args+=("${tool#*:}=$(command -v "${tool%:*}")")
 	done
-	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 \
+	# Depend mode: no second run of the preprocessor for what is not in the cache.
+	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 \
 		KBUILD_BUILD_TIMESTAMP='@0' KBUILD_BUILD_USER=exithand KBUILD_BUILD_HOST=exithand \
 		make "${args[@]}" "$@"
 }

@@ -198,7 +198,8 @@ def judge(args):
         if skipped:
             wrong.append((10, f"{len(skipped)} tests of ours were skipped, and skip-allow does not say why"))
     elif summary["status"] and not wrong:
-        wrong.append((summary["status"], f"exit status {summary['status']}"))
+        wrong.append((summary["status"], f"the {'command' if args.kind == 'exec' else 'demonstration'}"
+                      f" ended with status {summary['status']}"))
     order = list(CODES)
     wrong.sort(key=lambda w: order.index(w[0]) if w[0] in CODES else len(order))
     if args.kind == "exec" and summary["status"] and wrong[0][0] == 9:

@@ -41,8 +41,9 @@ def vng_command(args, accel):
         "--memory", os.environ.get("MEMORY", "1G"), "--rwdir", str(args.dir),
         "--qemu-opts", f"-serial file:{args.dir}/console.log",
     ]
-    # The console on a serial port of its own, from the first line on.
-    kernel = ("console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1 oops=panic "
+    # The console on a serial port of its own, from the first line on. The root
+    # by its name, as a kernel without block devices does not guess one.
+    kernel = ("root=/dev/root console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1 oops=panic "
               + ("loglevel=5" if args.shell else "ignore_loglevel")
               # The host's files do not change under the guest: it may cache them.
               + " rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose")
