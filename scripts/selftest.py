@@ -392,6 +392,23 @@ class Series(unittest.TestCase):
         self.series("fold")
         self.assertEqual(self.patches(), before)
 
+    def test_pull_brings_patches_and_folders(self):
+        self.two_patches()
+        sides = []
+        for text in ("// one\n", "// two\n", "// one\n"):
+            self.write("fs-proc-exithand/exithand.rs", text)
+            self.series("fold")
+            sides.append((text, self.patches()))
+        # As `git pull` does: both at once, behind the tree's back.
+        for text, patches in sides[1:] + sides[:2]:
+            self.write("fs-proc-exithand/exithand.rs", text)
+            for name, patch in patches.items():
+                self.write(f"patches/{name}", patch)
+            for verb in ("apply", "sync"):
+                self.series(verb)
+            self.assertEqual(self.read("build/linux/fs/proc/exithand.rs"), text)
+            self.assertEqual(self.git("status", "--porcelain"), "")
+
     def test_patches_and_tree_both_changed(self):
         self.two_patches()
         name = "patches/0001-proc-add-exithand.patch"

@@ -303,12 +303,10 @@ class Tree:
         old, new = self.commit_id("HEAD"), self.am(our_patches())
         wrong = [p for p in self.git("diff", "--no-renames", "--name-only", "-z",
                                      old, new).split("\0") if p]
-        folders = folder_files()
         self.move_to(new)
+        # Edits in the folders are brought over by sync, from here.
         for path in wrong:
-            # An edit in the folders is brought over by sync.
-            if path not in folders or read(self.path / path) is None:
-                write(self.path / path, self.blob(new, path))
+            write(self.path / path, self.blob(new, path))
         self.synced_file.unlink(missing_ok=True)
         self.git("update-index", "-q", "--refresh", check=False)
         self.mark_applied(new)
