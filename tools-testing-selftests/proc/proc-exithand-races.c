@@ -604,16 +604,23 @@ TEST_F_TIMEOUT(exec, open_is_never_wrong, 120)
 	}
 }
 
+static bool poll_open(struct exec_looper *l)
+{
+	l->kept[0] = l->pidfd ? pidfd_of(l->pid) :
+				exithand_open(l->pid, O_RDONLY);
+	return l->kept[0] >= 0;
+}
+
 static void *poll_loop(void *arg)
 {
 	struct exec_looper *l = arg;
 	int fd;
 
 	pin_to(0);
-	fd = l->pidfd ? pidfd_of(l->pid) : exithand_open(l->pid, O_RDONLY);
-	l->kept[0] = fd;
-	if (fd < 0)
+	/* In the middle of an exec, open may be refused. */
+	if (!eventually(poll_open(l)))
 		return NULL;
+	fd = l->kept[0];
 	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
 		l->calls++;
 		if (poll_now(fd) == 0)
