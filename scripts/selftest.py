@@ -259,6 +259,15 @@ class Machine(unittest.TestCase):
         self.assertEqual(self.boot(f"sleep {mark} & wait", limit=60), 128 + 15)
         self.assertEqual(self.left_over(mark), b"")
 
+    def test_is_interrupted_at_the_start(self):
+        mark = f"300.{os.getpid()}3"
+        # What is started here signals vm.py, its parent's parent, at once.
+        for _ in range(5):
+            self.assertEqual(self.boot("kill -TERM $(ps -o ppid= -p $PPID);"
+                                       f" sleep {mark} & wait", limit=20), 128 + 15)
+            self.assertLess(time.monotonic() - self.began, 10)
+            self.assertEqual(self.left_over(mark), b"")
+
 
 class Series(unittest.TestCase):
     """patches/, the folders and a (very small) kernel tree."""

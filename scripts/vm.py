@@ -70,11 +70,11 @@ def boot(args, accel, quiet=False):
     if os.environ.get("V") == "1" and not quiet:
         print("== " + " ".join(command), file=sys.stderr)
         subprocess.run([*command, "--dry-run"], check=False, stdout=sys.stderr)
+    # Should this process be killed outright, so is that one.
+    guarded = ["setpriv", "--pdeathsig", "TERM"]
     if args.shell:
-        return ENDED if subprocess.run(command, check=False).returncode == 0 else FAILED
-    # Should this process be killed outright, timeout still ends all of it.
-    guarded = ["setpriv", "--pdeathsig", "TERM",
-               "timeout", "--kill-after=5", str(args.limit + 5), *command]
+        return ENDED if subprocess.run(guarded + command, check=False).returncode == 0 else FAILED
+    guarded += ["timeout", "--kill-after=5", str(args.limit + 5), *command]
     start = time.monotonic()
     with subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, start_new_session=True) as vng:
@@ -89,6 +89,8 @@ def boot(args, accel, quiet=False):
             kill_session(vng)
         for thread in pumps:
             thread.join(5)
+    if stopped:
+        sys.exit(128 + stopped)
     end = HUNG if hung else ENDED if read_status(args.dir) is not None else DIED
     if end == DIED and not (args.dir / "console.log").exists():
         end = FAILED
@@ -98,27 +100,46 @@ def boot(args, accel, quiet=False):
     return end
 
 
+# The signal that asked us to stop. Its handler does no more than to say so: an
+# exception could come at any place, between QEMU's start and the `try` too.
+stopped = 0
+
+
+def stop(number, _):
+    global stopped
+    stopped = number
+
+
 def wait(child, limit, text):
     """Wait for the child's end; False if it does not come. Says that it is alive."""
-    for passed in range(0, limit, 20):
+    start = said = time.monotonic()
+    while not stopped:
         try:
-            child.wait(min(20, limit - passed))
+            child.wait(0.2)
             return True
         except subprocess.TimeoutExpired:
-            if text and passed + 20 < limit:
-                print(f"   ... {text}: {passed + 20} s", file=sys.stderr)
-    return False
+            now = time.monotonic()
+            if now - start >= limit:
+                return False
+            if text and now - said >= 20:
+                said += 20
+                print(f"   ... {text}: {said - start:.0f} s", file=sys.stderr)
+    return True
 
 
 def kill_session(child):
     """No QEMU outlives us: everything in the session that the child leads."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (process / "stat").read_text()
-            if int(stat.rsplit(")", 1)[1].split()[3]) == child.pid:
-                os.kill(int(process.name), signal.SIGKILL)
-        except (OSError, ValueError, IndexError):
-            continue
+    found = True
+    while found:  # what one of them forked meanwhile, too
+        found = False
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                stat = (process / "stat").read_text().rsplit(")", 1)[1].split()
+                if int(stat[3]) == child.pid and stat[0] != "Z":
+                    os.kill(int(process.name), signal.SIGKILL)
+                    found = True
+            except (OSError, ValueError, IndexError):
+                continue
     child.wait()
 
 
@@ -174,9 +195,9 @@ def main():
     if not shutil.which("vng"):
         problem("no vng in PATH; run `make run`, which installs it")
         return FAILED
-    # A signal becomes an exception, so that QEMU is ended on the way out.
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(number, lambda n, _: sys.exit(128 + n))
+    if not args.shell:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, stop)
     return boot(args, accelerator(args))
 
 
