@@ -112,8 +112,8 @@ impl Process<'_> {
 ///
 /// `watch` must have been taken by `exithand_attach`, and not put by then.
 unsafe fn get_watch(watch: *const bindings::exithand_watch) -> Arc<Watch> {
-    // SAFETY: `exithand_attach` takes what `Arc::into_raw` gave. The caller promises that this
-    // reference is still there, so the count is not zero.
+    // SAFETY: `exithand_attach` takes what `Arc::into_raw` gave, when there is no `UniqueArc` any
+    // more. The caller promises that this reference is still there, so the count is not zero.
     unsafe { ArcBorrow::from_raw(watch.cast::<Watch>()) }.into()
 }
 
@@ -124,8 +124,8 @@ unsafe fn get_watch(watch: *const bindings::exithand_watch) -> Arc<Watch> {
 /// `watch` must have been taken by `exithand_attach`, and not put by then.
 #[export]
 unsafe extern "C" fn exithand_watch_exited(watch: *mut bindings::exithand_watch) {
-    // SAFETY: `exithand_attach` takes what `Arc::into_raw` gave, and the caller promises that this
-    // reference is still there.
+    // SAFETY: `exithand_attach` takes what `Arc::into_raw` gave, when there is no `UniqueArc` any
+    // more, and the caller promises that this reference is still there.
     unsafe { ArcBorrow::from_raw(watch.cast::<Watch>()) }.exit();
 }
 

@@ -130,6 +130,28 @@ static void event_gone(struct __test_metadata *_metadata, struct target *t,
 	EXPECT_EQ(-ENOENT, exithand_open(t->pid, O_RDONLY));
 }
 
+/*
+ * Edge-triggered, so that each wake-up counts: a process that has exited may
+ * come to where exits are told once more, when its tracer lets it go or when it
+ * gets a new parent.  (A pidfd tells it again then.)
+ */
+static int edge_of(struct __test_metadata *_metadata, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+
+	ASSERT_LE(0, ep);
+	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
+	return ep;
+}
+
+static bool edge_seen(int ep)
+{
+	struct epoll_event ev;
+
+	return epoll_wait(ep, &ev, 1, 0) == 1;
+}
+
 /* The steps of a test. */
 #define BEGIN(spawn)							\
 	(self->nr = event_begin(_metadata, &self->t, self->w,		\
@@ -141,6 +163,13 @@ static void event_gone(struct __test_metadata *_metadata, struct target *t,
 	event_quiet(_metadata, &self->t, self->w, self->nr, after)
 #define RETURNS()	event_returns(_metadata, self->w, self->nr)
 #define GONE()		event_gone(_metadata, &self->t, self->w, self->nr)
+#define EDGE()	edge_of(_metadata, self->w->fd)
+#define TOLD_ONCE(ep)							\
+	do {								\
+		if (self->w->how != HOW_PIDFD)				\
+			EXPECT_FALSE(edge_seen(ep))			\
+				TH_LOG("told of one exit twice");	\
+	} while (0)
 #define REAPED(expected)						\
 	do {								\
 		EXPECT_EQ(expected, target_reap(_metadata, &self->t));	\
@@ -406,18 +435,21 @@ TEST_F(event, trace_is_none)
 /* A tracer stands between the zombie and its parent: exited all the same. */
 TEST_F(event, traced_zombie)
 {
-	int status;
+	int status, edge;
 
 	if (!BEGIN(SPAWN_FORK))
 		return;
 	if (!SEIZE(self->t.pid, 0))
 		return;
 	QUIET("seize");
+	edge = EDGE();
 	KILL();
 	RETURNS();
+	EXPECT_TRUE(edge_seen(edge));
 	EXPECT_EQ('Z', leader_state(self->t.pid));
 	status = tracer_wait(self->t.pid);
 	EXPECT_EQ(SIGKILL, status);
+	TOLD_ONCE(edge);
 	REAPED(SIGKILL);
 }
 
@@ -439,6 +471,27 @@ TEST_F(event, traced_leader_exit_is_none)
 	status = tracer_wait(self->t.pid);
 	EXPECT_EQ(0, status);
 	REAPED(0);
+}
+
+/*
+ * The exec does away with the leader, and wakes its tracer for that; that the
+ * leader had exited before it was replaced is told as well.
+ */
+TEST_F(event, traced_leader_exec_is_none)
+{
+	int i;
+
+	if (!BEGIN(SPAWN_FORK))
+		return;
+	for (i = 0; i < 3; i++) {
+		if (!SEIZE(self->t.pid, 0))
+			return;
+		DO(DO_EXEC_THREAD);
+		QUIET("exec by another thread under a traced leader");
+	}
+	KILL();
+	RETURNS();
+	REAPED(SIGKILL);
 }
 
 TEST_F(event, stop_of_a_traced_exit_is_none)
@@ -626,14 +679,17 @@ TEST_F(event, reparenting_is_none)
 /* The kernel tells the new parent of a zombie; it was an exit before. */
 TEST_F(event, zombie_reparented)
 {
-	int status;
+	int status, edge;
 
 	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	if (!BEGIN(SPAWN_FORK))
 		return;
+	edge = EDGE();
 	KILL();
 	RETURNS();
+	EXPECT_TRUE(edge_seen(edge));
 	keeper_quits(_metadata, &self->t);
+	TOLD_ONCE(edge);
 	EXPECT_EQ(POLL_EXITED, poll_now(self->w->fd));
 	ASSERT_EQ(self->t.pid, waitpid(self->t.pid, &status, 0));
 	EXPECT_EQ(SIGKILL, status);
@@ -643,16 +699,21 @@ TEST_F(event, zombie_reparented)
 /* The same, with a tracer that has not let the zombie go yet. */
 TEST_F(event, traced_zombie_reparented)
 {
+	int edge;
+
 	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	if (!BEGIN(SPAWN_FORK))
 		return;
 	if (!SEIZE(self->t.pid, 0))
 		return;
+	edge = EDGE();
 	KILL();
 	RETURNS();
+	EXPECT_TRUE(edge_seen(edge));
 	keeper_quits(_metadata, &self->t);
 	EXPECT_EQ(POLL_EXITED, poll_now(self->w->fd));
 	ASSERT_EQ(SIGKILL, tracer_wait(self->t.pid));
+	TOLD_ONCE(edge);
 	GONE();
 }
 

@@ -14,8 +14,10 @@
  *   again, and for a moment each time there are two leaders, of which one is
  *   dead.  That must not be taken for an exit, by a file that is open or by
  *   one that is being opened.
+ * - openers.*: two are the first to open the file of a process.
  * - herd.*: many wait for one exit.
  * - leak.*: what opening, waiting and closing leave behind.
+ * - nomem.*: what an open does that gets no memory.
  *
  * Without the privilege for real-time priorities the same is done, with less
  * aim.
@@ -26,6 +28,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 
 #include "proc-exithand.h"
@@ -827,6 +830,120 @@ TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 120)
 }
 
 /*
+ * Two who open at the same time what nobody has opened before: one of them
+ * finds, at the last moment, that the other has been faster.  Both are to be
+ * told.
+ */
+#define OPENERS		2
+#define OPENER_ROUNDS	1500
+
+struct opener {
+	int cpu, fd;
+	unsigned int *round;	/* that has begun */
+	unsigned int done;	/* the last round that it has been through */
+	pid_t *pid;
+	pthread_t thread;
+};
+
+FIXTURE(openers)
+{
+	char *stack;
+};
+
+FIXTURE_SETUP(openers)
+{
+	if (!exithand_needed(_metadata))
+		return;
+	self->stack = malloc(STACK_SIZE);
+	ASSERT_NE(NULL, self->stack);
+}
+
+FIXTURE_TEARDOWN(openers)
+{
+	free(self->stack);
+}
+
+/* Without sleeping, so that both go on at the same moment. */
+static void *opener_main(void *arg)
+{
+	struct opener *o = arg;
+	unsigned int round;
+
+	pin_to(o->cpu);
+	for (round = 1; round <= OPENER_ROUNDS; round++) {
+		while (__atomic_load_n(o->round, __ATOMIC_ACQUIRE) < round)
+			;
+		o->fd = exithand_open(*o->pid, O_RDONLY);
+		__atomic_store_n(&o->done, round, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static int opener_target(void *arg)
+{
+	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (;;)
+		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	return 0;
+}
+
+static bool openers_done(struct opener *o, unsigned int round)
+{
+	int i;
+
+	for (i = 0; i < OPENERS; i++)
+		if (__atomic_load_n(&o[i].done, __ATOMIC_ACQUIRE) < round)
+			return false;
+	return true;
+}
+
+TEST_F_TIMEOUT(openers, both_are_told, 120)
+{
+	struct opener o[OPENERS];
+	unsigned int round, go = 0;
+	struct stat st;
+	char path[64];
+	pid_t pid;
+	int i;
+
+	memset(o, 0, sizeof(o));
+	for (i = 0; i < OPENERS; i++) {
+		o[i].cpu = i;
+		o[i].round = &go;
+		o[i].pid = &pid;
+		ASSERT_EQ(0, pthread_create(&o[i].thread, NULL, opener_main,
+					    &o[i]));
+	}
+	for (round = 1; round <= OPENER_ROUNDS; round++) {
+		pid = clone(opener_target, self->stack + STACK_SIZE,
+			    CLONE_VM | SIGCHLD, NULL);
+		ASSERT_LT(0, pid);
+		/* The lookup of the name is over and done with. */
+		snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
+		ASSERT_EQ(0, stat(path, &st));
+
+		__atomic_store_n(&go, round, __ATOMIC_RELEASE);
+		ASSERT_TRUE(eventually(openers_done(o, round)));
+		for (i = 0; i < OPENERS; i++) {
+			ASSERT_LE(0, o[i].fd)
+				TH_LOG("round %u: open: %s", round,
+				       strerror(-o[i].fd));
+			ASSERT_EQ(0, poll_now(o[i].fd));
+		}
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		for (i = 0; i < OPENERS; i++) {
+			ASSERT_EQ(POLL_EXITED, poll_bounded(o[i].fd))
+				TH_LOG("round %u: opener %d is not told",
+				       round, i);
+			close(o[i].fd);
+		}
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	}
+	for (i = 0; i < OPENERS; i++)
+		pthread_join(o[i].thread, NULL);
+}
+
+/*
  * Many who wait for one exit.
  *
  * They are told one after the other, by one who may not be interrupted
@@ -1138,6 +1255,157 @@ TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 120)
 		ASSERT_EQ(-EAGAIN, read_now(new[i]));
 	}
 	/* The others go with us. */
+}
+
+/*
+ * Each allocation of an open fails once.
+ *
+ * fail-nth makes the nth one from now on fail that this thread asks for.
+ */
+#define FAILSLAB "/sys/kernel/debug/failslab/"
+
+FIXTURE(nomem)
+{
+	int nth;
+	char wait[8], verbose[8];	/* the settings from before */
+	char *stack;
+};
+
+static bool put_setting(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, value, strlen(value)) > 0;
+	close(fd);
+	return ok;
+}
+
+FIXTURE_SETUP(nomem)
+{
+	if (!exithand_needed(_metadata))
+		return;
+	self->stack = malloc(LEAK_STACK);
+	ASSERT_NE(NULL, self->stack);
+	self->nth = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (self->nth < 0)
+		SKIP(return, "no CONFIG_FAULT_INJECTION");
+	if (slurp(self->wait, sizeof(self->wait), FAILSLAB "ignore-gfp-wait") <= 0 ||
+	    slurp(self->verbose, sizeof(self->verbose), FAILSLAB "verbose") <= 0)
+		SKIP(return, "no " FAILSLAB ", or not for us");
+	/* Those that may sleep, too; and it is no news for the console. */
+	ASSERT_TRUE(put_setting(FAILSLAB "ignore-gfp-wait", "N"));
+	ASSERT_TRUE(put_setting(FAILSLAB "verbose", "0"));
+}
+
+FIXTURE_TEARDOWN(nomem)
+{
+	if (self->verbose[0]) {
+		put_setting(FAILSLAB "ignore-gfp-wait", self->wait);
+		put_setting(FAILSLAB "verbose", self->verbose);
+	}
+	free(self->stack);
+}
+
+static pid_t nomem_target(char *stack)
+{
+	return clone(leak_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD, NULL);
+}
+
+/* Opens, with the nth allocation failing; *failed if there were as many. */
+static int nomem_open(int fail_nth, pid_t pid, unsigned int nth, bool *failed)
+{
+	char path[64], value[16];
+	int fd, len;
+
+	snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
+	len = snprintf(value, sizeof(value), "%u", nth);
+	if (pwrite(fail_nth, value, len, 0) != len)
+		return -EIO;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = fd < 0 ? -errno : fd;
+	len = pread(fail_nth, value, sizeof(value) - 1, 0);
+	pwrite(fail_nth, "0", 1, 0);
+	if (len <= 0)
+		return -EIO;
+	value[len] = '\0';
+	*failed = strtoul(value, NULL, 10) == 0;
+	return fd;
+}
+
+/*
+ * Lets one allocation after the other fail; how many opens failed by that.  The
+ * name was looked up before, so that all of them are open's.
+ */
+static unsigned int nomem_opens(struct __test_metadata *_metadata, int fail_nth,
+				char *stack, bool first)
+{
+	unsigned int nth, errors = 0;
+	int fd, again, watched;
+	bool failed = true;
+	char path[64];
+	struct stat st;
+	pid_t pid;
+
+	for (nth = 1; failed; nth++) {
+		pid = nomem_target(stack);
+		ASSERT_LT(0, pid);
+		snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
+		ASSERT_EQ(0, stat(path, &st));
+		watched = first ? -1 : exithand_open(pid, O_RDONLY);
+
+		fd = nomem_open(fail_nth, pid, nth, &failed);
+		errors += fd < 0;
+		if (fd < 0) {
+			ASSERT_TRUE(failed && fd == -ENOMEM)
+				TH_LOG("allocation %u: %s", nth, strerror(-fd));
+		}
+		/* It is as if it had never been tried. */
+		again = exithand_open(pid, O_RDONLY);
+		ASSERT_LE(0, again)
+			TH_LOG("after allocation %u had failed: %s", nth,
+			       strerror(-again));
+		ASSERT_EQ(0, poll_now(again));
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(POLL_EXITED, poll_bounded(again));
+		if (fd >= 0)
+			ASSERT_EQ(POLL_EXITED, poll_now(fd));
+		close(fd);
+		close(again);
+		close(watched);
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+		ASSERT_GT(100, nth);
+	}
+	return errors;
+}
+
+TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 120)
+{
+	static struct leak_cache before[LEAK_CACHES], after[LEAK_CACHES];
+	unsigned int first, later;
+	struct leak_cache *leaked;
+	const int rounds = 60;
+	int nr, i;
+
+	later = nomem_opens(_metadata, self->nth, self->stack, false);
+	first = nomem_opens(_metadata, self->nth, self->stack, true);
+	ksft_print_msg("allocations: %u by the first open, %u by a later one\n",
+		       first, later);
+	/* Or what is waited on was not among them. */
+	EXPECT_LT(later, first);
+
+	nr = leak_count(before);
+	for (i = 0; nr && i < rounds; i++)
+		nomem_opens(_metadata, self->nth, self->stack, true);
+	/* The allocator keeps some; an object left in each round is more. */
+	EXPECT_TRUE(eventually(!leak_find(before, nr, after, rounds / 2)));
+	leaked = leak_find(before, nr, after, rounds / 2);
+	if (leaked)
+		TH_LOG("%s: %ld objects after %d rounds, %ld before",
+		       leaked->name, leaked->objects, rounds,
+		       before[leaked - after].objects);
 }
 
 TEST_HARNESS_MAIN

@@ -11,6 +11,8 @@
  * time of proc-exithand-races.
  */
 #define _GNU_SOURCE
+#include <linux/posix_types.h>
+#include <linux/aio_abi.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -582,6 +584,7 @@ TEST_F(file, cannot_be_written)
 TEST_F(file, cannot_be_spliced)
 {
 	int fd, i, p[2];
+	off_t off;
 
 	fd = OPEN(O_RDONLY | O_NONBLOCK);
 	ASSERT_EQ(0, pipe2(p, O_CLOEXEC | O_NONBLOCK));
@@ -589,11 +592,17 @@ TEST_F(file, cannot_be_spliced)
 		EXPECT_EQ(-EINVAL, RET(splice(fd, NULL, p[1], NULL, 16,
 					      SPLICE_F_NONBLOCK)));
 		EXPECT_EQ(-EINVAL, RET(sendfile(p[1], fd, NULL, 16)));
+		/* With an offset, each has its own word for that. */
+		off = 0;
+		EXPECT_EQ(-EINVAL, RET(splice(fd, &off, p[1], NULL, 16,
+					      SPLICE_F_NONBLOCK)));
+		EXPECT_EQ(-ESPIPE, RET(sendfile(p[1], fd, &off, 16)));
 		target_zombie(_metadata, &self->t);
 	}
 	/* Neither the other way. */
 	ASSERT_TRUE(put_byte(p[1], 'x'));
-	EXPECT_GT(0, splice(p[0], NULL, fd, NULL, 16, SPLICE_F_NONBLOCK));
+	EXPECT_EQ(-EBADF, RET(splice(p[0], NULL, fd, NULL, 16,
+				     SPLICE_F_NONBLOCK)));
 }
 
 /* Unasked for, nothing is said: HUP and ERR would be. */
@@ -1067,6 +1076,74 @@ TEST_F(file, uring_read)
 TEST_F(file, uring_read_nonblock)
 {
 	uring_read(_metadata, &self->t, OPEN(O_RDONLY | O_NONBLOCK));
+}
+
+/* Asked not to wait, not even for poll. */
+TEST_F(file, uring_read_rwf_nowait)
+{
+	struct io_uring_cqe cqe;
+	struct ring ring;
+	char buf[16];
+	int fd, i;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	fd = OPEN(O_RDONLY);
+	for (i = 0; i < 2; i++) {
+		ring_read(&ring, fd, buf, sizeof(buf))->rw_flags = RWF_NOWAIT;
+		ASSERT_EQ(1, ring_enter(&ring, true, 0));
+		EXPECT_EQ(i ? 0 : -EAGAIN, ring_soon(&ring, &cqe));
+		target_zombie(_metadata, &self->t);
+	}
+	ring_close(&ring);
+}
+
+/* Told to use a thread at once. */
+TEST_F(file, uring_read_async)
+{
+	struct io_uring_cqe cqe;
+	struct ring ring;
+	char buf[16];
+	int fd;
+
+	if (!ring_usable())
+		SKIP(return, "no io_uring");
+	ring_open(_metadata, &ring);
+	fd = OPEN(O_RDONLY);
+	ring_read(&ring, fd, buf, sizeof(buf))->flags = IOSQE_ASYNC;
+	ASSERT_EQ(1, ring_enter(&ring, true, 0));
+	target_do(_metadata, &self->t, DO_ANSWER);
+	ASSERT_EQ(0, ring_enter(&ring, false, 0));
+	EXPECT_FALSE(ring_get(&ring, &cqe))
+		TH_LOG("answer %d before the exit", cqe.res);
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_EQ(0, ring_soon(&ring, &cqe));
+	ring_close(&ring);
+}
+
+/* POSIX AIO's kernel side is told in the middle of the exit, too. */
+TEST_F(file, aio_poll)
+{
+	struct iocb iocb = { .aio_lio_opcode = IOCB_CMD_POLL };
+	struct timespec ts = { 0 }, bound = { .tv_sec = BOUND_MS / 1000 };
+	struct iocb *list = &iocb;
+	struct io_event event = { 0 };
+	aio_context_t ctx = 0;
+
+	if (syscall(__NR_io_setup, 1, &ctx))
+		SKIP(return, "no AIO: %s", strerror(errno));
+	iocb.aio_fildes = OPEN(O_RDONLY);
+	iocb.aio_buf = POLL_ALL;
+	ASSERT_EQ(1, syscall(__NR_io_submit, ctx, 1, &list));
+	ASSERT_EQ(0, kill(self->t.pid, SIGSTOP));
+	ASSERT_EQ(0, kill(self->t.pid, SIGCONT));
+	target_do(_metadata, &self->t, DO_EXEC_THREAD);
+	EXPECT_EQ(0, syscall(__NR_io_getevents, ctx, 0, 1, &event, &ts));
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	ASSERT_EQ(1, syscall(__NR_io_getevents, ctx, 1, 1, &event, &bound));
+	EXPECT_EQ(POLL_EXITED, event.res);
+	EXPECT_EQ(0, syscall(__NR_io_destroy, ctx));
 }
 
 /* A request that waits is taken back, and the target exits afterwards. */

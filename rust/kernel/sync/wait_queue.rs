@@ -201,8 +201,11 @@ impl WaitQueue {
     /// A poll registration that asked for none of `events` is not woken. Tasks in
     /// [`WaitQueue::wait_event_freezable`] always are.
     ///
-    /// Does not sleep, and may be called in any context but NMI. The time it takes is linear in the
-    /// number of waiters.
+    /// `events` must not include `POLLFREE`, which tells registrations that the queue goes away.
+    ///
+    /// Does not sleep, and may be called wherever a `spinlock_t` may be taken, with interrupts off,
+    /// too, but not from a wake-up of the same queue. The time it takes is linear in the number of
+    /// waiters.
     #[inline]
     pub fn wake_up_all_poll(&self, events: u32) {
         // `poll_to_key()` in C.
@@ -310,7 +313,9 @@ mod tests {
             waker.done.load(Acquire) == 1
         })?;
         assert_eq!(waker.done.load(Relaxed), 1);
-        assert!(waker.polls.load(Relaxed) >= 3);
+        // One before it queued itself, one after that, and one for each wake-up, unless the first
+        // of them has seen what comes with the second. A waiter that does not sleep has thousands.
+        assert!((3..=4).contains(&waker.polls.load(Relaxed)));
         Ok(())
     }
 
