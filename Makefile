@@ -7,6 +7,7 @@
 #: make tree                lay out the kernel, with the series as commits, in build/linux
 #: make patches             fold edits (folders, commits in build/linux) into patches/
 #: make check               all checks that need no kernel build
+#: make litmus              hold the litmus tests against the kernel's memory model
 #:
 #: Each sets up what it needs. Variables:
 #:   CONFIG=default|debug|off   which kernel: qemu-config/CONFIG.config
@@ -21,7 +22,7 @@
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test exec shell tree patches check
+verbs := run test exec shell tree patches check litmus
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
