@@ -7,7 +7,8 @@
 #: make tree                lay out the kernel, with the series as commits, in build/linux
 #: make patches             fold edits (folders, commits in build/linux) into patches/
 #: make check               all checks that need no kernel build
-#: make litmus              hold the litmus tests against the kernel's memory model
+#: make litmus              the litmus tests against the kernel's memory model
+#: make regress             the kernel's other selftests around exit: base against patched
 #:
 #: Each sets up what it needs. Variables:
 #:   CONFIG=default|debug|off   which kernel: qemu-config/CONFIG.config
@@ -22,7 +23,7 @@
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test exec shell tree patches check litmus
+verbs := run test exec shell tree patches check litmus regress
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help

@@ -159,6 +159,24 @@ in_vm() {
 	cp "$run/console.log" "$results/console.log" 2>/dev/null || true
 }
 
+# selftests_cmd SELECTION...: have $run/cmd run these of the installed selftests
+# (options of the kernel's run_kselftest.sh), and show what fails or is skipped.
+selftests_cmd() {
+	cat >"$run/cmd" <<-EOF
+		uname -r >uname
+		# The runner appends to /dev/stdout, which virtme-ng points elsewhere.
+		ln -sfn /proc/self/fd/1 /dev/stdout
+		export DURATION=1 # of each case in proc-maps-race; 5 s by itself
+		cd $(printf %q "$obj/tests")
+		./run_kselftest.sh $* 2>&1 |
+			tee "\$OLDPWD/test.ktap" | stdbuf -oL grep -E "${V:+|}^(not ok|ok .*# SKIP)|^# +not ok"
+		exit 0
+	EOF
+	if grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "$obj/.config"; then
+		touch "$run/look-for-leaks"
+	fi
+}
+
 # verdict KIND: say how it went, and end with the exit code for it.
 verdict() {
 	python3 "$top/scripts/verdict.py" "$1" --dir "$run" --vm-end "$vm_end" \

@@ -229,6 +229,7 @@ def main():
         wrong, summary = [(6, str(problem))], {}
     summary["exit"] = wrong[0][0] if wrong else 0
     summary["wrong"] = [text for _, text in wrong]
+    summary["codes"] = [code for code, _ in wrong]
     summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     summary["verdict"] = "fail" if wrong else "pass"
     # exec's own status is no complaint of ours.

@@ -8,7 +8,13 @@
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
-use super::LockClassKey;
+use super::{
+    barrier::{
+        smp_mb,
+        Full, //
+    },
+    LockClassKey, //
+};
 use crate::{
     bindings,
     error::to_result,
@@ -51,10 +57,16 @@ pub use new_wait_queue;
 /// # Ordering
 ///
 /// No wake-up is lost if the waking side makes the condition true *before* it calls a wake-up
-/// method, and the condition's closure reads what was written there with an atomic. Both sides take
-/// the queue's lock in between: the waiter to queue itself before it evaluates the condition, the
-/// waker to walk the queue after the store. So either the waker finds the waiter in the queue, or
-/// the waiter's evaluation sees the store.
+/// method, and the condition is read with an atomic.
+///
+/// Who queues itself before it evaluates the condition takes the queue's lock for that, and so does
+/// the waker to walk the queue after the store. So either the waker finds the waiter in the queue,
+/// or the waiter's evaluation sees the store.
+///
+/// Who is in the queue already takes no lock: `poll(2)` when it looks at all files again, and
+/// `epoll_ctl(2)` with `EPOLL_CTL_MOD`. Both have an `smp_mb()` between the store by which they ask
+/// to be told again and the evaluation of the condition. It pairs with the one in
+/// [`WaitQueue::wake_up_all_poll`].
 ///
 /// # Invariants
 ///
@@ -208,6 +220,10 @@ impl WaitQueue {
     /// waiters.
     #[inline]
     pub fn wake_up_all_poll(&self, events: u32) {
+        // Pairs with the full barriers of those who are in the queue and look at the condition once
+        // more, see "Ordering" above: ours comes after the store that made it true.
+        smp_mb(Full);
+
         // `poll_to_key()` in C.
         let key = ptr::without_provenance_mut(events as usize);
 
