@@ -269,6 +269,60 @@ class Machine(unittest.TestCase):
             self.assertEqual(self.left_over(mark), b"")
 
 
+class Litmus(unittest.TestCase):
+    """scripts/litmus with something else in herd7's place."""
+
+    HERD = 'echo "States 3"; echo "Observation $name Never 0 3"'
+
+    def litmus(self, herd=HERD, **tests):
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            for folder in ("scripts", "cache/tools/bin", "build/linux/tools/memory-model",
+                           "Documentation/litmus-tests/exithand"):
+                (tmp / folder).mkdir(parents=True)
+            for name in ("litmus", "lib.sh"):
+                shutil.copy(TOP / "scripts" / name, tmp / "scripts")
+            for name, text in (("scripts/setup", ""), ("scripts/tree", ""),
+                               ("cache/tools/bin/herd7", '[ "$1" != -version ] || exec echo 7.58'
+                                f'\nname=$(basename "$3" .litmus)\n{herd}\n')):
+                (tmp / name).write_text("#!/bin/bash\n" + text)
+                (tmp / name).chmod(0o755)
+            for kind in ("cfg", "bell", "cat", "def"):
+                (tmp / f"build/linux/tools/memory-model/linux-kernel.{kind}").write_text("\n")
+            for name, result in tests.items():
+                (tmp / f"Documentation/litmus-tests/exithand/{name}.litmus").write_text(
+                    f"C {name}\n\n(*\n{result} *)\n")
+            done = subprocess.run([tmp / "scripts/litmus"], capture_output=True, text=True,
+                                  check=False, env=dict(os.environ, EXITHAND_CACHE=tmp / "cache",
+                                                        KDIR="", BASE=""))
+            self.said = done.stdout
+            self.assertEqual((tmp / "build/results/litmus.txt").read_text(), done.stdout)
+            return done.returncode
+
+    def test_as_it_says(self):
+        self.assertEqual(self.litmus(a=" * Result: Never\n"), 0)
+        self.assertEqual(self.said, "ok    a: Never, 3 states\n1 passed, 0 failed\n")
+
+    def test_not_as_it_says(self):
+        self.assertEqual(self.litmus(a=" * Result: Never\n", b=" * Result: Sometimes\n"), 1)
+        self.assertIn("FAIL  b: Never, 3 states, but it says Sometimes\n1 passed, 1 f", self.said)
+
+    def test_says_nothing(self):
+        for result in ("", " * Result: Perhaps\n", " * Result: Never\n * Result: Sometimes\n"):
+            self.assertEqual(self.litmus(a=result), 1, result)
+
+    def test_no_outcome(self):
+        for herd in (":", "exit 2", self.HERD + "; exit 2", self.HERD + "; echo Warning >&2",
+                     self.HERD + "; echo Flag data-race", self.HERD.replace(" 0 3", " 0 0"),
+                     self.HERD.replace(" 0 3", ""), self.HERD.replace("$name", "b"),
+                     self.HERD.replace("States 3", "")):
+            self.assertEqual(self.litmus(herd, a=" * Result: Never\n"), 1, herd)
+            self.assertIn("FAIL  a: ", self.said)
+
+    def test_no_tests(self):
+        self.assertEqual(self.litmus(), 7)
+
+
 class Series(unittest.TestCase):
     """patches/, the folders and a (very small) kernel tree."""
 
