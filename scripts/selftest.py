@@ -323,6 +323,41 @@ class Litmus(unittest.TestCase):
         self.assertEqual(self.litmus(), 7)
 
 
+class Import(unittest.TestCase):
+    """A tree of the user's own, KDIR, that is copied."""
+
+    def lay_out(self, tmp):
+        new = Path(tmp, "new")
+        new.mkdir()
+        subprocess.run([TOP / "scripts/tree", "--lay-out", new, "import_kdir", "Linux 0.0"],
+                       env=dict(os.environ, KDIR=f"{tmp}/kdir", EXITHAND_CACHE=f"{tmp}/cache"),
+                       check=True, capture_output=True)
+        return subprocess.run(["git", "-C", new, "ls-files"], check=True, text=True,
+                              capture_output=True).stdout.split()
+
+    def tree(self, tmp):
+        kdir = Path(tmp, "kdir")
+        (kdir / "fs/proc").mkdir(parents=True)
+        for name in ("Makefile", ".gitignore", "fs/proc/.gitignore", "fs/proc/base.c", "vmlinux",
+                     "fs/proc/base.o", ".config"):
+            (kdir / name).write_text("*.o\n")
+        return kdir
+
+    def test_plain_tree(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            self.tree(tmp)
+            self.assertEqual(self.lay_out(tmp), [
+                ".gitignore", "Makefile", "fs/proc/.gitignore", "fs/proc/base.c"])
+
+    def test_git_tree(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            kdir = self.tree(tmp)
+            for args in (["init", "-q"], ["add", "Makefile", ".gitignore", "fs/proc/base.c"]):
+                subprocess.run(["git", "-C", kdir, *args], check=True)
+            self.assertEqual(self.lay_out(tmp), [".gitignore", "Makefile", "fs/proc/base.c"])
+            self.assertTrue((kdir / ".git").is_dir())
+
+
 class Series(unittest.TestCase):
     """patches/, the folders and a (very small) kernel tree."""
 
