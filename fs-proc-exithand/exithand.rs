@@ -3,7 +3,7 @@
 //! `/proc/<pid>/exithand`: wait for the exit of any process that can be seen.
 //!
 //! A read blocks until the process has exited, and then is at the end of the file. Poll reports the
-//! file as readable from then on.
+//! file as readable from then on, and its fdinfo shows the exit status.
 //!
 //! A process that is, or was, waited for has a [`Watch`]. It is found from its `signal_struct`, as
 //! that is what stays the same through an exec and through the exits of threads. Who writes and
@@ -15,6 +15,7 @@
 //! |                              |                     | exit, free    | `tasklist_lock`, RCU    |
 //! | `exithand_is_interested` [1] | first opener, exit  | exit          | `tasklist_lock`         |
 //! | [`Watch::exited`]            | exit, once [2]      | read, poll    | lock of the wait queue  |
+//! |                              |                     | fdinfo        | release, acquire        |
 //!
 //! [1] In `signal_struct`. [2] By the opener, if the process has exited already.
 //!
@@ -29,6 +30,8 @@ use kernel::{
     fs::Kiocb,
     iov::IovIterDest,
     prelude::*,
+    seq_file::SeqFile,
+    seq_print,
     sync::{
         new_wait_queue,
         poll::FilePollTable,
@@ -45,6 +48,7 @@ mod glue;
 
 use glue::{
     Attached,
+    ExitStatus,
     Process,
     ProcessFile, //
 };
@@ -58,7 +62,7 @@ struct Watch {
     #[pin]
     waiters: WaitQueue,
     /// A latch: populated when the process has exited, and so for ever.
-    exited: SetOnce<()>,
+    exited: SetOnce<ExitStatus>,
 }
 
 impl Watch {
@@ -69,14 +73,14 @@ impl Watch {
         })
     }
 
-    /// Records that the process has exited, and wakes all that wait for it.
+    /// Records how the process has exited, and wakes all that wait for it.
     ///
     /// Runs under `tasklist_lock`, held for writing with interrupts off: must not sleep, allocate,
     /// or look for tasks.
-    fn exit(&self) {
+    fn exit(&self, status: ExitStatus) {
         // The latch comes first: whoever queues itself too late for the wake-up looks at it after
         // that, see the section on ordering of `WaitQueue`.
-        self.exited.populate(());
+        self.exited.populate(status);
         self.waiters
             .wake_up_all_poll(bindings::EPOLLIN | bindings::EPOLLRDNORM);
     }
@@ -97,8 +101,8 @@ impl ProcessFile for Watch {
 
         match process.attach(new)? {
             Attached::Watched(watch) => Ok(watch),
-            Attached::Exited(watch) => {
-                watch.exit();
+            Attached::Exited(watch, status) => {
+                watch.exit(status);
                 Ok(watch)
             }
         }
@@ -127,6 +131,13 @@ impl ProcessFile for Watch {
             bindings::EPOLLIN | bindings::EPOLLRDNORM
         } else {
             0
+        }
+    }
+
+    fn show_fdinfo(&self, m: &SeqFile) {
+        match self.exited.copy() {
+            Some(status) => seq_print!(m, "Exited:\t1\nExitStatus:\t{}\n", status.raw()),
+            None => seq_print!(m, "Exited:\t0\n"),
         }
     }
 }

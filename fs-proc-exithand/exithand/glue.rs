@@ -18,6 +18,7 @@ use kernel::{
     fs::Kiocb,
     iov::IovIterDest,
     prelude::*,
+    seq_file::SeqFile,
     sync::{
         poll::FilePollTable,
         rcu,
@@ -38,12 +39,23 @@ pub(super) struct Process<'a> {
     _inode: PhantomData<&'a bindings::inode>,
 }
 
+/// How a process has exited: what `wait(2)` gives its parent.
+#[derive(Clone, Copy)]
+pub(super) struct ExitStatus(c_int);
+
+impl ExitStatus {
+    /// Returns the status as one number, to be taken apart by `WIFEXITED` and its like.
+    pub(super) fn raw(self) -> c_int {
+        self.0
+    }
+}
+
 /// What became of [`Process::attach`].
 pub(super) enum Attached {
     /// The process's watch: the one that was offered, or the one that it had already.
     Watched(Arc<Watch>),
     /// The process has exited. The watch that was offered is the caller's alone.
-    Exited(Arc<Watch>),
+    Exited(Arc<Watch>, ExitStatus),
 }
 
 impl Process<'_> {
@@ -76,6 +88,7 @@ impl Process<'_> {
         let new = Arc::from(new);
         let offered = Arc::into_raw(new.clone());
         let mut found = ptr::null_mut();
+        let mut status = 0;
 
         let _guard = rcu::read_lock();
 
@@ -84,9 +97,14 @@ impl Process<'_> {
         //   section.
         // - `offered` owns a reference. Until a moment ago `new` was the only one, so no process
         //   has this watch.
-        // - `found` is valid for writes.
+        // - `found` and `status` are valid for writes.
         let ret = unsafe {
-            bindings::exithand_attach(self.inode, offered.cast_mut().cast(), &raw mut found)
+            bindings::exithand_attach(
+                self.inode,
+                offered.cast_mut().cast(),
+                &raw mut found,
+                &raw mut status,
+            )
         };
 
         if ret == bindings::EXITHAND_ATTACHED as c_int {
@@ -98,7 +116,7 @@ impl Process<'_> {
         to_result(ret)?;
 
         if ret == bindings::EXITHAND_EXITED as c_int {
-            return Ok(Attached::Exited(new));
+            return Ok(Attached::Exited(new, ExitStatus(status)));
         }
 
         // SAFETY: As in `watch()`. What remains is `EXITHAND_FOUND`, so `found` was written.
@@ -117,16 +135,16 @@ unsafe fn get_watch(watch: *const bindings::exithand_watch) -> Arc<Watch> {
     unsafe { ArcBorrow::from_raw(watch.cast::<Watch>()) }.into()
 }
 
-/// Called by `exithand_notify` in C when the process has exited.
+/// Called by `exithand_notify` in C when the process has exited, with its status.
 ///
 /// # Safety
 ///
 /// `watch` must have been taken by `exithand_attach`, and not put by then.
 #[export]
-unsafe extern "C" fn exithand_watch_exited(watch: *mut bindings::exithand_watch) {
+unsafe extern "C" fn exithand_watch_exited(watch: *mut bindings::exithand_watch, status: c_int) {
     // SAFETY: `exithand_attach` takes what `Arc::into_raw` gave, when there is no `UniqueArc` any
     // more, and the caller promises that this reference is still there.
-    unsafe { ArcBorrow::from_raw(watch.cast::<Watch>()) }.exit();
+    unsafe { ArcBorrow::from_raw(watch.cast::<Watch>()) }.exit(ExitStatus(status));
 }
 
 /// Called by `exithand_free` in C when the `signal_struct` goes away. Does not sleep.
@@ -155,6 +173,10 @@ pub(super) trait ProcessFile: Send + Sync + Sized + 'static {
 
     /// Called for `poll(2)` and its relatives. Returns the set of events that are ready.
     fn poll<'file>(&'file self, table: &FilePollTable<'file>) -> u32;
+
+    /// Called for the file's entry in `/proc/<pid>/fdinfo`, after what is shown of all files and
+    /// the pid of the process.
+    fn show_fdinfo(&self, m: &SeqFile);
 }
 
 /// The file operations of a [`ProcessFile`].
@@ -176,6 +198,7 @@ impl FileOperations {
             release: Some(Self::release::<T>),
             read_iter: Some(Self::read_iter::<T>),
             poll: Some(Self::poll::<T>),
+            show_fdinfo: Some(Self::show_fdinfo::<T>),
             ..pin_init::zeroed()
         })
     }
@@ -256,6 +279,26 @@ impl FileOperations {
         // SAFETY: The caller provides a valid file, and a table that is valid or null. What an
         // `Arc` points at is pinned and only shared, and this one is there until `release`.
         unsafe { FilePollTable::with(file, table, &raw const *data, T::poll) }
+    }
+
+    /// # Safety
+    ///
+    /// `m` must be valid, of an open file of procfs, and used by nobody else, and `file` must have
+    /// been opened by `open::<T>`.
+    unsafe extern "C" fn show_fdinfo<T: ProcessFile>(
+        m: *mut bindings::seq_file,
+        file: *mut bindings::file,
+    ) {
+        // SAFETY: The caller provides a valid `struct seq_file` of a procfs file, and a valid file,
+        // of an inode below `/proc/<pid>`.
+        unsafe { bindings::exithand_show_pid(m, file) };
+
+        // SAFETY: `open` left an `Arc<T>` in `private_data`, which stays there until `release`.
+        let data = unsafe { <Arc<T> as ForeignOwnable>::borrow((*file).private_data) };
+        // SAFETY: The caller provides a valid `struct seq_file` that nobody else uses.
+        let m = unsafe { SeqFile::from_raw(m) };
+
+        data.show_fdinfo(m);
     }
 }
 
