@@ -323,7 +323,7 @@ mod tests {
     fn sleeps_until_woken_with_true_condition() -> Result {
         let waker = Waker::new()?;
 
-        assert!(workqueue::system().enqueue(waker.clone()).is_ok());
+        assert!(workqueue::system_long().enqueue(waker.clone()).is_ok());
         waker.queue.wait_event_freezable(|| {
             waker.polls.fetch_add(1, Relaxed);
             waker.done.load(Acquire) == 1
@@ -332,6 +332,24 @@ mod tests {
         // One before it queued itself, one after that, and one for each wake-up, unless the first
         // of them has seen what comes with the second. A waiter that does not sleep has thousands.
         assert!((3..=4).contains(&waker.polls.load(Relaxed)));
+        Ok(())
+    }
+
+    #[test]
+    fn wake_up_before_the_sleep_is_not_lost() -> Result {
+        let waker = Waker::new()?;
+        let mut evaluated = 0;
+
+        waker.queue.wait_event_freezable(|| {
+            evaluated += 1;
+            // The second evaluation comes after the waiter has queued itself, so this wake-up finds
+            // it, and it must not sleep although the condition is still false.
+            if evaluated == 2 {
+                waker.queue.wake_up_all_poll(bindings::EPOLLIN);
+            }
+            evaluated == 3
+        })?;
+        assert_eq!(evaluated, 3);
         Ok(())
     }
 
