@@ -2,6 +2,7 @@
 
 #: make run                 build the kernel, boot it, show /proc/PID/exithand at work
 #: make test                run the selftests in the virtual machine
+#: make kunit               run the Rust code's own tests in the virtual machine
 #: make exec CMD='...'      any command in the virtual machine
 #: make shell               a shell there
 #: make tree                lay out the kernel, with the series as commits, in build/linux
@@ -18,12 +19,12 @@
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
-#:   RUN_LIMIT, TEST_LIMIT, EXEC_LIMIT   seconds that the guest may take
+#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, EXEC_LIMIT   seconds that the guest may take
 #:   V=1                        show everything
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test exec shell tree patches check litmus regress
+verbs := run test kunit exec shell tree patches check litmus regress
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -35,7 +36,8 @@ export KDIR CONFIG BASE PATCH T V ACCEL JOBS
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180
 TEST_LIMIT ?= 900
-export EXEC_LIMIT RUN_LIMIT TEST_LIMIT
+KUNIT_LIMIT ?= 300
+export EXEC_LIMIT RUN_LIMIT TEST_LIMIT KUNIT_LIMIT
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile; \

@@ -202,6 +202,144 @@ class Verdict(unittest.TestCase):
         self.assertEqual(self.judge("run", ktap=None, status="1"), 1)
 
 
+class Kunit(unittest.TestCase):
+    """kunit.py and verdict.py: each test of the series must have run, each program be rejected."""
+
+    SOURCE = """\
+//! ```
+//! old();
+//! ```
+"""
+    ADDED = """\
+/// ```
+/// new();
+/// ```
+/// ```text
+/// no code
+/// ```
+fn new() {}
+
+#[cfg(CONFIG_RUST_QUEUE_KUNIT_TEST)]
+#[macros::kunit_tests(rust_queue)]
+mod tests {
+    fn helper() {}
+    #[test]
+    fn waits() -> Result {
+"""
+    CONSOLE = """\
+[    0.400000] KTAP version 1
+[    0.400001] 1..2
+[    0.400002]     KTAP version 1
+[    0.400003]     # Subtest: rust_queue
+[    0.400004]     1..1
+[    0.400005]     ok 1 waits
+[    0.400006] ok 1 rust_queue
+[    0.400007]     KTAP version 1
+[    0.400008]     # Subtest: rust_doctests_kernel
+[    0.400009]     1..3
+[    0.400010]     # rust_doctest_kernel_a_rs_0.location: rust/kernel/a.rs:1
+[    0.400011]     ok 1 rust_doctest_kernel_a_rs_0
+[    0.400012]     # rust_doctest_kernel_a_rs_1.location: rust/kernel/a.rs:4
+[    0.400013] workqueue: something else is said
+[    0.400014]     ok 2 rust_doctest_kernel_a_rs_1
+[    0.400015]     ok 3 rust_doctest_kernel_b_rs_0 # SKIP no such machine
+[    0.400016] # rust_doctests_kernel: pass:2 fail:0 skip:1 total:3
+[    0.400017] ok 2 rust_doctests_kernel
+"""
+    WRONG = "fn f() {\n    // error: E0597 `queue`\n    register(&queue);\n}\n"
+    ERROR = "/x/negative/wrong.rs:3:5: error[E0597]: `queue` does not live long enough: x\n" \
+        "error: aborting due to 1 previous error\n"
+
+    def judge(self, console=CONSOLE, error=ERROR, objects=("right",), source=SOURCE + ADDED,
+              wrong=WRONG):
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            file = tmp / "linux/rust/kernel/a.rs"
+            file.parent.mkdir(parents=True)
+            file.write_text(self.SOURCE)
+            for command in (("init", "-q"), ("add", "."), ("tag", "base")):
+                git = ["git", "-c", "user.name=Tester", "-c", "user.email=tester@localhost",
+                       "-C", tmp / "linux"]
+                if command[0] == "tag":
+                    subprocess.run([*git, "commit", "-q", "-m", "Linux 0.0"], check=True)
+                subprocess.run([*git, *command], check=True)
+            file.write_text(source)
+            for name, text in (("programs/right.rs", "fn f() {}\n"), ("programs/wrong.rs", wrong),
+                               ("run/negative.log", error),
+                               ("run/end", "ended\ntcg\n9.0\n"), ("run/status", "0\n"),
+                               ("run/console.log", CONSOLE.replace("[    1.", console + "[    1.")),
+                               *((f"run/negative/{name}.o", "") for name in objects)):
+                if text is not None:
+                    (tmp / name).parent.mkdir(parents=True, exist_ok=True)
+                    (tmp / name).write_text(text)
+            subprocess.run([sys.executable, TOP / "scripts/kunit.py", "--tree", tmp / "linux",
+                            "--programs", tmp / "programs", "--dir", tmp / "run"], check=True)
+            done = subprocess.run([sys.executable, TOP / "scripts/verdict.py", "kunit", "--dir",
+                                   tmp / "run", "--vm-end", "0", "--results", tmp / "results"],
+                                  capture_output=True, text=True, check=False)
+            self.said, self.last = done.stderr, (done.stdout.splitlines() or [""])[-1]
+            return done.returncode
+
+    def test_all_is_well(self):
+        self.assertEqual(self.judge(), 0, getattr(self, "said", ""))
+        self.assertEqual(self.last, "5 passed, 0 failed, 1 skipped")
+
+    def test_a_test_failed(self):
+        for name in ("1 waits", "2 rust_doctest_kernel_a_rs_1", "1 rust_doctest_kernel_a_rs_0"):
+            self.assertEqual(self.judge(self.CONSOLE.replace(f"ok {name}", f"not ok {name}")), 1)
+            self.assertIn("FAILED: ", self.said)
+        self.assertEqual(self.judge(self.CONSOLE.replace("] ok 1", "] not ok 1")), 1)
+
+    def test_own_test_missing(self):
+        console = self.CONSOLE.replace("1..3", "1..2").replace("    ok 2", "    2")
+        self.assertEqual(self.judge(console), 8)
+        self.assertIn("rust/kernel/a.rs:4", self.said)
+        self.assertEqual(self.judge(self.CONSOLE.replace("1 waits", "1 other")), 8)
+        self.assertIn("rust_queue/waits", self.said)
+
+    def test_own_test_skipped(self):
+        self.assertEqual(self.judge(self.CONSOLE.replace("1 waits", "1 waits # SKIP lazy")), 10)
+
+    def test_none_of_ours(self):
+        self.assertEqual(self.judge(source=self.SOURCE), 7)
+        self.assertEqual(self.judge(self.CONSOLE[:self.CONSOLE.index("[    0.400002")]), 7)
+        self.assertEqual(self.judge(""), 7)
+
+    def test_doctest_that_is_not_run(self):
+        ignored = self.ADDED.replace("```text", "```ignore")
+        self.assertEqual(self.judge(source=self.SOURCE + ignored), 8)
+
+    def test_kernel_stops_in_between(self):
+        self.assertEqual(self.judge(self.CONSOLE[:self.CONSOLE.index("[    0.400015")]), 8)
+
+    def test_complaint(self):
+        self.assertEqual(self.judge(self.CONSOLE + OOPS), 3)
+
+    def test_wrong_program_builds(self):
+        self.assertEqual(self.judge(error="", objects=("right", "wrong")), 1)
+        self.assertIn("it builds", self.said)
+
+    def test_wrong_program_fails_otherwise(self):
+        for text in ("[E0599]", ":4:5: error[E0597]", "`guard` does"):
+            error = self.ERROR.replace({"[": "[E0597]", ":": ":3:5: error[E0597]",
+                                        "`": "`queue` does"}[text[0]], text)
+            self.assertNotEqual(error, self.ERROR)
+            self.assertEqual(self.judge(error=error), 1, error)
+        for error in (None, "", self.ERROR.replace("/wrong.rs", "/right.rs"),
+                      self.ERROR + "error[E0514]: incompatible version of rustc\n",
+                      self.ERROR + "/x/negative/wrong.rs:1:4: error[E0433]: failed to resolve\n"):
+            self.assertEqual(self.judge(error=error), 1, error)
+
+    def test_right_program_does_not_build(self):
+        self.assertEqual(self.judge(objects=()), 1)
+
+    def test_error_without_a_code(self):
+        error = "/x/negative/wrong.rs:3:5: error: lifetime may not live long enough\n"
+        wrong = self.WRONG.replace("E0597 `queue`", "lifetime may not")
+        self.assertEqual(self.judge(error=error, wrong=wrong), 0, getattr(self, "said", ""))
+        self.assertEqual(self.judge(error=error.replace("lifetime", "type"), wrong=wrong), 1)
+
+
 class Machine(unittest.TestCase):
     """vm.py with something else in virtme-ng's place."""
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Judge a run of the virtual machine by all that it left behind.
 
-usage: verdict.py exec|run|test --dir DIR --vm-end N --results DIR [--config NAME]
+usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
        verdict.py --codes
 
-DIR is what vm.py left (console.log, status, end) and, for `test`, test.ktap.
-Nothing that is missing counts as good. --codes prints the exit codes.
+DIR is what vm.py left (console.log, status, end) and, for `test`, test.ktap, or
+for `kunit` what kunit.py left (test.ktap, negative.ktap, ours). Nothing that is
+missing counts as good. --codes prints the exit codes.
 """
 
 import argparse
@@ -92,6 +93,9 @@ def parse_ktap(lines):
             nested = []
         elif line.startswith("#"):
             nested.append(line[2:] if line.startswith("# ") else line[1:])
+        elif line.strip():
+            # KUnit indents what kselftest comments out.
+            nested.append(line.removeprefix("    "))
     return plan, results
 
 
@@ -102,7 +106,7 @@ def outcome(ok, directive):
 
 
 def judge_ktap(text):
-    """(tests, complaints): each leaf of kselftest's output, and plans not kept."""
+    """(tests, complaints): each leaf of kselftest's or KUnit's output, and plans not kept."""
     tests, short = [], []
     plan, results = parse_ktap(text.splitlines())
     if plan is None:
@@ -132,6 +136,27 @@ def own_skips(tests, lists=LISTS):
     return [t for t in tests
             if t["result"] == "skip" and t["name"].split("/")[1].startswith(OURS)
             and not any(fnmatch.fnmatch(t["name"], p) for p in allowed)]
+
+
+def judge_kunit(directory):
+    """(tests, complaints, own): the tests in the kernel and the negative builds, plans
+    not kept, and [(exit code, text)] for each of our own that is not among them."""
+    own, ours = [], read(directory / "ours").split()
+    tests, short = judge_ktap(read(directory / "test.ktap"))
+    builds, short_builds = judge_ktap(read(directory / "negative.ktap"))
+    for what, ran, mine in (
+            ("tests in the kernel", tests, [n for n in ours if not n.startswith("negative/")]),
+            ("negative builds", builds, [n for n in ours if n.startswith("negative/")])):
+        results = {t["name"]: t["result"] for t in ran}
+        lost = [n for n in mine if n not in results]
+        skipped = [n for n in mine if results.get(n) == "skip"]
+        if lost == mine:
+            own.append((7, f"{CODES[7]}: none of our {what}"))
+        elif lost:
+            own.append((8, f"{len(lost)} of our {what} did not run: " + ", ".join(lost[:5])))
+        if skipped:
+            own.append((10, f"{len(skipped)} of our {what} skipped: " + ", ".join(skipped[:5])))
+    return tests + builds, short + short_builds, own
 
 
 def read(file):
@@ -178,15 +203,20 @@ def judge(args):
     elif (args.dir / "look-for-leaks").exists() and not any(LEAK_MARK in c for c in console):
         wrong.append((9, "the guest did not look for leaks"))
 
-    if args.kind == "test":
-        tests, short = judge_ktap(read(args.dir / "test.ktap"))
+    if args.kind in ("test", "kunit"):
+        if args.kind == "test":
+            tests, short = judge_ktap(read(args.dir / "test.ktap"))
+            skipped = own_skips(tests)
+        else:
+            tests, short, own = judge_kunit(args.dir)
+            skipped = []
+            wrong += own
         for kind in ("pass", "fail", "skip"):
             summary[kind] = sum(t["result"] == kind for t in tests)
         summary["tests"] = tests
         for test in (t for t in tests if t["result"] == "fail"):
             say(f"FAILED: {test['name']} {test['reason']}")
             show(test["output"][-8:])
-        skipped = own_skips(tests)
         for test in skipped:
             say(f"SKIPPED: {test['name']} {test['reason']}")
         if not tests:
@@ -212,7 +242,7 @@ def main():
         print("\n".join(f"{code} {CODES[code]}" for code in sorted(CODES)))
         return 0
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("kind", choices=("exec", "run", "test"))
+    parser.add_argument("kind", choices=("exec", "run", "test", "kunit"))
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--vm-end", type=int, required=True)
     parser.add_argument("--results", type=Path, required=True)
@@ -221,8 +251,9 @@ def main():
     args.results.mkdir(parents=True, exist_ok=True)
     verdict_file = args.results / "summary.json"
     verdict_file.unlink(missing_ok=True)
-    if (args.dir / "test.ktap").exists():
-        shutil.copy(args.dir / "test.ktap", args.results)
+    for name in ("test.ktap", "negative.ktap"):
+        if (args.dir / name).exists():
+            shutil.copy(args.dir / name, args.results)
     try:
         wrong, summary = judge(args)
     except Unable as problem:
@@ -237,11 +268,11 @@ def main():
         for _, text in wrong:
             say(f"exithand: {text}")
         say("exithand: see build/results/ (console.log, summary.json"
-            + (", test.ktap)" if args.kind == "test" else ")"))
+            + (", test.ktap)" if args.kind in ("test", "kunit") else ")"))
     new = verdict_file.with_suffix(".new")
     new.write_text(json.dumps(summary, indent=1) + "\n")
     new.replace(verdict_file)
-    if args.kind == "test" and "pass" in summary:
+    if "pass" in summary:
         print(f"{summary['pass']} passed, {summary['fail']} failed, {summary['skip']} skipped")
     return summary["exit"]
 

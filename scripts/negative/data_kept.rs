@@ -1,0 +1,30 @@
+//! The file's data, kept after poll: by then the file may have been released.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+    data: *const WaitQueue,
+) {
+    let mut kept = None;
+    // SAFETY: As this function requires.
+    unsafe {
+        FilePollTable::with(file, table, data, |queue, _| {
+            // error: E0521
+            kept = Some(queue)
+        })
+    };
+    kept.inspect(|queue| queue.wake_up_all_poll(0));
+}

@@ -1,0 +1,32 @@
+//! Data that is no good for two threads, where a file may be polled by many at a time.
+
+use core::cell::Cell;
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// The data of a file.
+pub struct Data {
+    polled: Cell<u32>,
+    queue: WaitQueue,
+}
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll(file: *mut bindings::file, table: *mut bindings::poll_table, data: *const Data) {
+    // SAFETY: As this function requires.
+    unsafe {
+        // error: E0277 Cell<u32>
+        FilePollTable::with(file, table, data, |data, table| {
+            data.polled.set(1);
+            table.register_wait(&data.queue);
+        })
+    }
+}

@@ -1,0 +1,29 @@
+//! The file's data, returned from the closure, with the same end.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+    data: *const WaitQueue,
+) {
+    // SAFETY: As this function requires.
+    let kept = unsafe {
+        FilePollTable::with(file, table, data, |queue, _| {
+            // error: lifetime may not live long enough
+            queue
+        })
+    };
+    kept.wake_up_all_poll(0);
+}

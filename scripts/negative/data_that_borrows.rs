@@ -1,0 +1,33 @@
+//! Data that borrows a queue from elsewhere: the data lives as long as the file, the queue may not.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// The data of a file.
+pub struct Data<'a> {
+    queue: &'a WaitQueue,
+}
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll<'a>(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+    data: *const Data<'a>,
+) {
+    // SAFETY: As this function requires.
+    unsafe {
+        // error: E0521
+        FilePollTable::with(file, table, data, |data, table| {
+            table.register_wait(data.queue)
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! Data of which it is not known that it borrows nothing.
+
+use core::ops::Deref;
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll<T: Deref<Target = WaitQueue> + Sync>(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+    data: *const T,
+) {
+    // SAFETY: As this function requires.
+    unsafe {
+        // error: E0310
+        FilePollTable::with(file, table, data, |data, table| table.register_wait(data))
+    }
+}

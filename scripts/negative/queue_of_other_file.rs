@@ -1,0 +1,30 @@
+//! A queue of another file's data: that file may be released first.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls one file, and another in the middle of that.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`, for both.
+pub unsafe fn poll(
+    files: [*mut bindings::file; 2],
+    table: *mut bindings::poll_table,
+    data: [*const WaitQueue; 2],
+) {
+    // SAFETY: As this function requires.
+    unsafe {
+        FilePollTable::with(files[0], table, data[0], |_, table0| {
+            FilePollTable::with(files[1], table, data[1], |queue1, _| {
+                // error: E0521
+                table0.register_wait(queue1)
+            })
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! The same the other way round: a queue that is there for longer than the call, but not known to
+//! be for as long as the inner file.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls one file, and another in the middle of that.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`, for both.
+pub unsafe fn poll(
+    files: [*mut bindings::file; 2],
+    table: *mut bindings::poll_table,
+    data: [*const WaitQueue; 2],
+) {
+    // SAFETY: As this function requires.
+    unsafe {
+        FilePollTable::with(files[0], table, data[0], |queue0, _| {
+            FilePollTable::with(files[1], table, data[1], |_, table1| {
+                // error: E0521
+                table1.register_wait(queue0)
+            })
+        })
+    }
+}

@@ -1,0 +1,82 @@
+//! Builds. So it is for no other reason that the programs beside this one do not.
+
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::{
+        new_mutex,
+        new_wait_queue,
+        poll::FilePollTable,
+        Arc,
+        Mutex,
+        WaitQueue, //
+    }, //
+};
+
+/// The data of a file, with queues wherever they may be.
+#[pin_data]
+pub struct Data {
+    #[pin]
+    own: WaitQueue,
+    boxed: Pin<KBox<WaitQueue>>,
+    shared: Arc<WaitQueue>,
+    #[pin]
+    ready: Mutex<bool>,
+}
+
+impl Data {
+    /// Makes one.
+    pub fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            own <- new_wait_queue!("own"),
+            boxed: KBox::pin_init(new_wait_queue!("boxed"), GFP_KERNEL)?,
+            shared: Arc::pin_init(new_wait_queue!("shared"), GFP_KERNEL)?,
+            ready <- new_mutex!(false),
+        })
+    }
+
+    fn poll<'file>(&'file self, table: &FilePollTable<'file>, other: &'static WaitQueue) -> u32 {
+        table.register_wait(&self.own);
+        register(table, &self.boxed);
+        register(table, &self.shared);
+        register(table, other);
+
+        if *self.ready.lock() {
+            bindings::EPOLLIN
+        } else {
+            0
+        }
+    }
+}
+
+/// Passes both on, with one lifetime.
+fn register<'a>(table: &FilePollTable<'a>, queue: &'a WaitQueue) {
+    table.register_wait(queue)
+}
+
+/// Polls a file, and another in the middle of that.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`, for both.
+pub unsafe fn poll(
+    files: [*mut bindings::file; 2],
+    table: *mut bindings::poll_table,
+    data: [*const Data; 2],
+    queue: &'static WaitQueue,
+) -> u32 {
+    // SAFETY: As this function requires.
+    unsafe {
+        FilePollTable::with(files[0], table, data[0], |data0, table0| {
+            FilePollTable::with(files[1], table, data[1], |data1, table1| {
+                data0.poll(table0, queue) | data1.poll(table1, queue)
+            })
+        })
+    }
+}
+
+/// Waits, and wakes.
+pub fn wait(queue: Pin<&mut WaitQueue>) -> Result {
+    queue.wake_up_all_poll(bindings::EPOLLIN);
+    queue.wait_event_freezable(|| true)
+}

@@ -1,0 +1,30 @@
+//! A table that goes where only what is good for any file, at any time, can go.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+fn register_for_ever(_table: &FilePollTable<'static>) {}
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+    data: *const WaitQueue,
+) {
+    // SAFETY: As this function requires.
+    unsafe {
+        FilePollTable::with(file, table, data, |_, table| {
+            // error: lifetime may not live long enough
+            register_for_ever(table)
+        })
+    }
+}

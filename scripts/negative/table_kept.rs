@@ -1,0 +1,31 @@
+//! A table that is kept after poll: it is on the stack of whoever called poll.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls a file.
+///
+/// # Safety
+///
+/// As for `FilePollTable::with`.
+pub unsafe fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+    data: *const WaitQueue,
+    queue: &'static WaitQueue,
+) {
+    let mut kept = None;
+    // SAFETY: As this function requires.
+    unsafe {
+        FilePollTable::with(file, table, data, |_, table| {
+            // error: E0521
+            kept = Some(table)
+        })
+    };
+    kept.inspect(|table| table.register_wait(queue));
+}

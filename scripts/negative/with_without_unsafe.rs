@@ -1,0 +1,15 @@
+//! A table that nobody has vouched for, the other way.
+
+use kernel::{
+    bindings,
+    sync::{
+        poll::FilePollTable,
+        WaitQueue, //
+    }, //
+};
+
+/// Polls a file.
+pub fn poll(file: *mut bindings::file, table: *mut bindings::poll_table, data: *const WaitQueue) {
+    // error: E0133
+    FilePollTable::with(file, table, data, |queue, table| table.register_wait(queue))
+}
