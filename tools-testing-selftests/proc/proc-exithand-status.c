@@ -59,18 +59,18 @@ struct text {
 };
 
 /* What fdinfo shows for files of this kind only: "Pid:" and what follows. */
-static const char *shown_by(struct text *t, pid_t pid, int fd)
+static const char *shown_by(struct text *t, const char *who, int fd)
 {
 	char *p = NULL;
 
-	if (slurp(t->buf, sizeof(t->buf), "/proc/%d/fdinfo/%d", pid, fd) > 0)
+	if (slurp(t->buf, sizeof(t->buf), "/proc/%s/fdinfo/%d", who, fd) > 0)
 		p = strstr(t->buf, "\nPid:");
 	return p ? p + 1 : "nothing\n";
 }
 
 static const char *shown(struct text *t, int fd)
 {
-	return shown_by(t, getpid(), fd);
+	return shown_by(t, "self", fd);
 }
 
 /* What it should show below the lines of a pidfd, given as @above. */
@@ -1088,12 +1088,13 @@ static void child_ends(struct __test_metadata *_metadata, pid_t child)
 	EXPECT_EQ(0, status) TH_LOG("the child: wait status %#x", status);
 }
 
-/* It has the same file by fork, and one more of the same process by open. */
+/* It has the same file by fork; and we can look into its fdinfo, too. */
 TEST_F(holder, another_process)
 {
 	int fd = OPEN(), steps[2], answers[2];
 	pid_t child, me = getpid();
 	struct text mine, theirs;
+	char who[16];
 
 	ASSERT_EQ(0, pipe(steps));
 	ASSERT_EQ(0, pipe(answers));
@@ -1112,9 +1113,10 @@ TEST_F(holder, another_process)
 	ASSERT_TRUE(put_byte(steps[1], 'z'));
 	ASSERT_EQ('z', get_byte(answers[0]));
 	/* The file of the child, looked at by us. */
-	EXPECT_STREQ(shown(&mine, fd), shown_by(&theirs, child, fd));
+	snprintf(who, sizeof(who), "%d", child);
+	EXPECT_STREQ(shown(&mine, fd), shown_by(&theirs, who, fd));
 	REAPED(EXITED(7));
-	EXPECT_STREQ(shown(&mine, fd), shown_by(&theirs, child, fd));
+	EXPECT_STREQ(shown(&mine, fd), shown_by(&theirs, who, fd));
 	ASSERT_TRUE(put_byte(steps[1], 'r'));
 	child_ends(_metadata, child);
 	GONE(fd, EXITED(7));
@@ -1201,10 +1203,13 @@ TEST_F(pidns, process_in_one_below)
 	GONE(fd, EXITED(7));
 }
 
-/* It has none there; what becomes of it can be seen all the same. */
+/*
+ * It has none there; what becomes of it can be seen all the same.  It is the
+ * procfs that counts, not the namespace of who reads.
+ */
 TEST_F(pidns, looked_at_from_one_below)
 {
-	struct text is, should;
+	struct text is, should, above;
 	int fd, steps[2], answers[2];
 	pid_t child;
 
@@ -1219,6 +1224,10 @@ TEST_F(pidns, looked_at_from_one_below)
 	if (child == 0) {
 		die_with_parent(0);
 		ASSERT_EQ(1, getpid());
+		snprintf(above.buf, sizeof(above.buf), "Pid:\t%d\nNSpid:\t%d\n",
+			 self->t.pid, self->t.pid);
+		EXPECT_STREQ(expected(&should, above.buf, ALIVE),
+			     shown(&is, fd));
 		ASSERT_EQ(0, unshare(CLONE_NEWNS));
 		ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 		ASSERT_EQ(0, mount("proc", "/proc", "proc", 0, NULL));

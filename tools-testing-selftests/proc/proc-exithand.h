@@ -35,6 +35,10 @@
 
 #include "kselftest_harness.h"
 
+/* On an emulated machine, and with all checkers on, too. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 180
+
 /*
  * How long something that must happen may take before the test is a failure.
  * Nothing that passes comes near it, not even on an emulated machine.
