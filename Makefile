@@ -6,6 +6,7 @@
 #: make exec CMD='...'      any command in the virtual machine
 #: make shell               a shell there
 #: make tree                lay out the kernel, with the series as commits, in build/linux
+#: make mutants             put faults into the kernel: do the tests catch each?
 #: make patches             fold edits (folders, commits in build/linux) into patches/
 #: make check               all checks that need no kernel build
 #: make litmus              the litmus tests against the kernel's memory model
@@ -17,6 +18,7 @@
 #:   KDIR=/path/to/linux        your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch
 #:   T=name                     test: only this program, e.g. T=proc-exithand
+#:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
 #:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, EXEC_LIMIT   seconds that the guest may take
@@ -24,7 +26,7 @@
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test kunit exec shell tree patches check litmus regress
+verbs := run test kunit exec shell tree patches check litmus mutants regress
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -32,7 +34,7 @@ verbs := run test kunit exec shell tree patches check litmus regress
 # As the user wrote it: a $ in CMD is the guest's, not make's.
 export EXITHAND_CMD := $(value CMD)
 unexport CMD
-export KDIR CONFIG BASE PATCH T V ACCEL JOBS
+export KDIR CONFIG BASE PATCH T M V ACCEL JOBS
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180
 TEST_LIMIT ?= 900

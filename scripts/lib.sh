@@ -15,8 +15,10 @@ results=$build/results
 cache=${EXITHAND_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/exithand}
 CONFIG=${CONFIG:-default}
 BASE=${BASE:-}
+# Not the user's to set: scripts/mutants names a fault here.
+MUTANT=${MUTANT:-}
 V=${V:-}
-export EXITHAND_CACHE=$cache CONFIG BASE V
+export EXITHAND_CACHE=$cache CONFIG BASE MUTANT V
 
 # Everything but the guest's own output goes to stderr.
 note() { printf '%s\n' "$*" >&2; }
@@ -100,7 +102,7 @@ tree=$work/linux
 # The sources of this kernel, and what is built from them. An object directory
 # just below the sources makes all paths relative, so that the unpatched and
 # the patched kernel share ccache's objects.
-src=$tree${BASE:+-base}
+src=$tree${BASE:+-base}${MUTANT:+-mutant}
 obj=$src/obj-$CONFIG
 # shellcheck disable=SC2034 # used by the scripts that source this
 jobs=${JOBS:-$(nproc)}

@@ -340,6 +340,101 @@ mod tests {
         self.assertEqual(self.judge(error=error.replace("lifetime", "type"), wrong=wrong), 1)
 
 
+class Mutants(unittest.TestCase):
+    """A fault, what its run left, and whether that counts as caught."""
+
+    TEST = "Caught-by: proc-exithand global.poll_* still waits\n"
+    KTAP = """\
+TAP version 13
+1..2
+#  RUN           global.read_waits ...
+#            OK  global.read_waits
+ok 1 global.read_waits
+#  RUN           global.poll_waits ...
+# proc-exithand.c:99:poll_waits:poll: still waits after the exit
+# poll_waits: Test terminated by assertion
+not ok 2 global.poll_waits
+"""
+    GREEN = KTAP.replace("not ok", "ok").replace("still waits", "fine")
+
+    def judge(self, header=TEST, ktap=KTAP, console=CONSOLE, end="ended", vm_end=0, code=0):
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            shutil.copytree(TOP / "qemu-config", tmp / "qemu-config")
+            for name in ("scripts", "patches/mutants", "run", "build/results/mutants"):
+                (tmp / name).mkdir(parents=True)
+            for name in ("mutant.py", "verdict.py"):
+                shutil.copy(TOP / "scripts" / name, tmp / "scripts")
+            (tmp / "patches/mutants/fault.patch").write_text(f"What.\n\n{header}\n--- a/x\n+++ b/x\n")
+            for name, text in (("console.log", console), ("proc-exithand.ktap", ktap),
+                               ("end", end + "\ntcg\n9.0\n")):
+                if text is not None:
+                    (tmp / "run" / name).write_text(text)
+
+            def call(*args):
+                return subprocess.run([sys.executable, tmp / "scripts/mutant.py", *args],
+                                      env=dict(os.environ, CONFIG="default"), check=False,
+                                      capture_output=True, text=True)
+            done = call("judge", "fault", "--dir", tmp / "run", "--vm-end", str(vm_end))
+            self.said = done.stdout + done.stderr
+            if done.returncode:
+                return done.returncode
+            done = call("summary")
+            self.assertIn("0 failed" if not done.returncode else "0 passed", done.stdout)
+            return done.returncode
+
+    def test_caught(self):
+        self.assertEqual(self.judge(), 0, getattr(self, "said", ""))
+        self.assertIn("ok    fault: caught by proc-exithand global.poll_waits", self.said)
+
+    def test_not_caught(self):
+        self.assertEqual(self.judge(ktap=self.GREEN), 1)
+        self.assertIn("FAIL  fault: not caught", self.said)
+
+    def test_caught_by_something_else(self):
+        self.assertEqual(self.judge(ktap=self.KTAP.replace("still waits", "woken")), 1)
+        self.assertIn("something else", self.said)
+        self.assertEqual(self.judge(ktap=self.GREEN, console=CONSOLE + OOPS), 3)
+        self.assertEqual(self.judge(console=CONSOLE + OOPS), 3)
+
+    def test_time_limit_is_no_catch(self):
+        self.assertEqual(self.judge(ktap=self.KTAP.replace("by assertion", "by timeout")), 1)
+        self.assertEqual(self.judge(end="hung", vm_end=4), 4)
+        self.assertEqual(self.judge(ktap=None, end="hung", vm_end=4), 4)
+
+    def test_caught_by_the_console(self):
+        header = "Run: proc-exithand global.*\nCaught-by: console NULL pointer\n"
+        self.assertEqual(self.judge(header, None, CONSOLE[:90] + OOPS, "died", 5), 0)
+        self.assertEqual(self.judge(header.replace("NULL", "wild"), None, CONSOLE[:90] + OOPS,
+                                    "died", 5), 3)
+        self.assertEqual(self.judge(header, self.GREEN), 1)
+
+    def test_no_test_ran(self):
+        self.assertEqual(self.judge(ktap=None), 7)
+        self.assertEqual(self.judge(ktap="TAP version 13\n1..0\n"), 7)
+        cut = self.GREEN.replace("ok 2 global.poll_waits", "# gone")
+        self.assertEqual(self.judge(ktap=cut), 8)
+        self.assertEqual(self.judge(ktap=self.GREEN.replace("poll_waits\n", "poll_waits # SKIP\n")), 10)
+
+    def test_guest_dies(self):
+        self.assertEqual(self.judge(ktap=None, end="died", vm_end=5), 5)
+        self.assertEqual(self.judge(console=CONSOLE[:90]), 9)
+
+    def test_control(self):
+        header = "Control: yes\nRun: proc-exithand global.*\n"
+        self.assertEqual(self.judge(header, self.GREEN), 0)
+        self.assertEqual(self.judge(header, self.KTAP), 1)
+        self.assertEqual(self.judge(header, self.GREEN, CONSOLE + OOPS), 3)
+        self.assertEqual(self.judge(header, None), 7)
+
+    def test_headers_that_say_nothing(self):
+        for header in ("", "Run: proc-exithand global.*\n", "Control: yes\n",
+                       "Caught-by: proc-exithand\n", "Caught-by: console Oops\n",
+                       "Caught-By: proc-exithand x\n" + self.TEST,
+                       "Control: yes\n" + self.TEST, "Config: \n" + self.TEST):
+            self.assertEqual(self.judge(header), 6, header)
+
+
 class Machine(unittest.TestCase):
     """vm.py with something else in virtme-ng's place."""
 

@@ -14,8 +14,8 @@
  *   again, and for a moment each time there are two leaders, of which one is
  *   dead.  That must not be taken for an exit, by a file that is open or by
  *   one that is being opened.
- * - openers.*: two are the first to open the file of a process.
- * - herd.*: many wait for one exit.
+ * - openers.*: two open the file of a process, each before the other has.
+ * - herd.*: many wait for one exit, and one has a signal to take, too.
  * - leak.*: what opening, waiting and closing leave behind.
  * - nomem.*: what an open does that gets no memory.
  *
@@ -74,12 +74,17 @@ static unsigned int next_random(unsigned int *seed)
 /*
  * When to do something so that it hits the middle of something else: how long
  * it takes to set a timer, and how late it comes, is not known, so the aim is
- * taken from what came of it the last times.
+ * taken from what came of it the last times.  What takes long itself, on
+ * another CPU, has to start before that something else does: then the delay is
+ * negative.
  */
 struct aim {
-	unsigned int delay, step, min, max, same;
+	int delay;		/* ns */
+	unsigned int step, min, max, length, same;
 	bool late;
 };
+
+#define AIM_LIMIT (50 * 1000 * 1000)
 
 static void aim_start(struct aim *aim, unsigned int length)
 {
@@ -88,12 +93,29 @@ static void aim_start(struct aim *aim, unsigned int length)
 		.step = length,
 		.min = length / 64 + 1,
 		.max = 4 * length,
+		.length = length,
 	};
 }
 
-static unsigned int aim_delay(struct aim *aim, unsigned int *seed)
+/*
+ * At the place where the outcome changes; or, if it is to be @before that,
+ * anywhere in what leads there.
+ */
+static int aim_delay(struct aim *aim, bool before, unsigned int *seed)
 {
-	return 1 + aim->delay + next_random(seed) % (2 * aim->step);
+	int delay = aim->delay + next_random(seed) % (2 * aim->step);
+
+	return before ? delay - next_random(seed) % (3 * aim->length) : delay;
+}
+
+static void aim_shoot(int timer, int delay)
+{
+	struct itimerspec it = { .it_value.tv_nsec = delay > 0 ? delay : 1 };
+	__u64 start = now_ns();
+
+	timerfd_settime(timer, 0, &it, NULL);
+	while (delay < 0 && now_ns() - start < (__u64)-delay)
+		;
 }
 
 /* Smaller steps when it goes to and fro, larger ones when it does not. */
@@ -109,10 +131,10 @@ static void aim_adjust(struct aim *aim, bool late)
 		if (aim->step < aim->max)
 			aim->step *= 2;
 	}
-	if (!late)
+	if (!late && aim->delay < AIM_LIMIT)
 		aim->delay += aim->step;
-	else
-		aim->delay -= aim->delay > aim->step ? aim->step : aim->delay;
+	if (late && aim->delay > -AIM_LIMIT)
+		aim->delay -= aim->step;
 }
 
 /*
@@ -126,11 +148,12 @@ static void aim_adjust(struct aim *aim, bool late)
 #define ROUND_OPENED		4	/* was opened before */
 #define ROUND_ELSEWHERE		8	/* aims at another gap, see below */
 #define ROUND_MODES		16
+#define ROUND_BEFORE		16	/* does not aim that well */
 
 struct rounds {
 	bool use_poll, stop;
 	int timer, mode, fd;
-	unsigned int delay;	/* ns until the exit */
+	int delay;		/* ns until the exit */
 	pid_t pid;
 	sem_t go, done;
 	/* The answers. */
@@ -194,7 +217,6 @@ static int wait_for_exit(struct rounds *r, int fd)
 /* The thread that waits.  Its fate is to be interrupted at any place. */
 static void *rounds_waiter(void *arg)
 {
-	struct itimerspec it = { 0 };
 	struct rounds *r = arg;
 	long switches;
 
@@ -205,8 +227,7 @@ static void *rounds_waiter(void *arg)
 		if (r->stop)
 			return NULL;
 		switches = voluntary_switches();
-		it.it_value.tv_nsec = r->delay;
-		timerfd_settime(r->timer, 0, &it, NULL);
+		aim_shoot(r->timer, r->delay);
 
 		if (!(r->mode & ROUND_OPENED))
 			r->fd = exithand_open(r->pid, O_RDONLY);
@@ -270,26 +291,16 @@ static unsigned int path_length(bool use_poll)
 }
 
 /*
- * When to exit: at going to sleep, such that it comes too late for that in half
- * of the rounds; or at open (ROUND_ELSEWHERE), such that half of them open a
- * file that has exited; but if it was open before, anywhere.
+ * The exit is aimed at going to sleep, such that it comes too late for that in
+ * half of the rounds; or at the open (ROUND_ELSEWHERE), such that half of them
+ * find that it has been; but with ROUND_BEFORE anywhere before these.
  */
-static unsigned int next_delay(int mode, struct aim *aim, unsigned int length,
-			       unsigned int *seed)
-{
-	unsigned int anywhere = ROUND_ELSEWHERE | ROUND_OPENED;
-
-	if ((mode & anywhere) == anywhere)
-		return 1 + next_random(seed) % (2 * length);
-	return aim_delay(&aim[mode], seed);
-}
-
 TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 {
 	unsigned int seed = 1, length, slept = 0, over = 0, i;
-	struct aim aim[ROUND_MODES];
+	struct aim aim[ROUND_MODES], *shot;
 	struct rounds *r = self->r;
-	bool realtime, late;
+	bool realtime, before, late;
 	pthread_t thread;
 	siginfo_t si;
 	char buf[8];
@@ -306,8 +317,10 @@ TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 	realtime = set_realtime(true);
 
 	for (i = 0; i < ROUNDS; i++) {
-		r->mode = i % ROUND_MODES;
-		r->delay = next_delay(r->mode, aim, length, &seed);
+		r->mode = i % (2 * ROUND_MODES);
+		before = r->mode & ROUND_BEFORE;
+		shot = &aim[r->mode % ROUND_MODES];
+		r->delay = aim_delay(shot, before, &seed);
 		r->pid = clone(rounds_target, r->stack + STACK_SIZE,
 			       CLONE_VM | SIGCHLD, r);
 		ASSERT_LT(0, r->pid);
@@ -321,7 +334,7 @@ TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 			ASSERT_EQ(0, kill(r->pid, SIGKILL));
 		}
 		ASSERT_TRUE(sem_wait_bounded(&r->done))
-			TH_LOG("round %u (mode %d): still waits, %d is %c, delay %u of %u ns",
+			TH_LOG("round %u (mode %d): still waits, %d is %c, delay %d of %u ns",
 			       i, r->mode, r->pid,
 			       leader_state(r->pid) ?: '?', r->delay, length);
 		ASSERT_EQ(0, r->ret)
@@ -339,7 +352,8 @@ TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
 		close(r->fd);
 
 		late = r->mode & ROUND_ELSEWHERE ? !r->over : r->slept;
-		aim_adjust(&aim[r->mode], late);
+		if (!before)
+			aim_adjust(shot, late);
 		slept += r->slept;
 		over += r->over;
 	}
@@ -406,7 +420,7 @@ FIXTURE(exec)
 {
 	pid_t pid;
 	int in, out;
-	bool remount;		/* so that nothing is cached */
+	bool mount;		/* may mount procfs */
 };
 
 FIXTURE_VARIANT(exec)
@@ -431,8 +445,8 @@ FIXTURE_SETUP(exec)
 	signal(SIGPIPE, SIG_IGN);
 	exe = chain_open();
 	ASSERT_LE(0, exe) TH_LOG("cannot load " CHAIN);
-	/* A procfs of our own may be remounted, which drops its dentries. */
-	self->remount = !geteuid() && !unshare(CLONE_NEWNS) &&
+	/* On a /proc of our own we may do as we like. */
+	self->mount = !geteuid() && !unshare(CLONE_NEWNS) &&
 		!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
 		!mount("proc", "/proc", "proc", 0, NULL);
 	ASSERT_EQ(0, pipe(in));
@@ -484,7 +498,7 @@ static unsigned int exec_count(struct __test_metadata *_metadata, int in,
 
 struct exec_looper {
 	pid_t pid;
-	bool stop, remount, pidfd;
+	bool stop, mount, pidfd;
 	pthread_t thread;
 	unsigned int calls;
 	/* What open said. */
@@ -518,6 +532,18 @@ static void exec_loopers_run(struct __test_metadata *_metadata, int in,
 		       l[1].calls);
 }
 
+/* A procfs that nobody else has seen yet, for this thread. */
+static bool fresh_proc(void)
+{
+	return !umount2("/proc", MNT_DETACH) &&
+	       !mount("proc", "/proc", "proc", 0, NULL);
+}
+
+/*
+ * Most opens find in the dcache what the first has looked up, and nothing about
+ * an exec in the middle of a lookup can be learned from them.  A remount drops
+ * it, but for what is open; so files are kept each with a procfs of its own.
+ */
 static void *open_loop(void *arg)
 {
 	struct exec_looper *l = arg;
@@ -525,11 +551,12 @@ static void *open_loop(void *arg)
 	int fd;
 
 	pin_to(0);
+	if (l->mount)
+		l->mount = !unshare(CLONE_NEWNS) && fresh_proc();
 	for (i = 0; i < KEPT; i++)
 		l->kept[i] = -1;
 	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
-		/* Remounting drops what is cached of the file system. */
-		if (l->remount)
+		if (l->mount)
 			mount(NULL, "/proc", NULL, MS_REMOUNT, NULL);
 		l->calls++;
 		fd = exithand_open(l->pid, O_RDONLY | O_NONBLOCK);
@@ -567,6 +594,8 @@ static void *open_loop(void *arg)
 		if (l->kept[i] >= 0)
 			close(l->kept[i]);
 		l->kept[i] = fd;
+		if (l->mount)
+			fresh_proc();
 	}
 	return NULL;
 }
@@ -579,7 +608,7 @@ static void *open_loop(void *arg)
 TEST_F_TIMEOUT(exec, open_is_never_wrong, 120)
 {
 	struct exec_looper l[2] = {
-		{ .pid = self->pid, .remount = self->remount },
+		{ .pid = self->pid, .mount = self->mount },
 		{ .pid = self->pid },
 	};
 	unsigned int i, n;
@@ -687,11 +716,10 @@ static pid_t first_start(int timer, int out, int exe, bool exits)
 TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 {
 	unsigned int i, seed = 1, opened = 0, over = 0;
-	struct itimerspec it = { 0 };
 	struct aim aim;
 	int timer, out[2], fd, exe;
 	siginfo_t si;
-	bool exits, early;
+	bool exits, before, early;
 	pid_t pid;
 
 	/* The process that the fixture has made is not needed here. */
@@ -706,6 +734,7 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 
 	for (i = 0; i < FIRST_ROUNDS; i++) {
 		exits = i % 4 != 0;
+		before = i / 4 % 2;
 		/* It inherits the CPU. */
 		pin_to(variant->cpu);
 		pid = first_start(timer, out[1], exe, exits);
@@ -714,8 +743,7 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 		ASSERT_EQ('r', get_byte(out[0]));
 		ASSERT_TRUE(eventually(task_state(pid, pid) != 'R'));
 
-		it.it_value.tv_nsec = aim_delay(&aim, &seed);
-		timerfd_settime(timer, 0, &it, NULL);
+		aim_shoot(timer, aim_delay(&aim, before, &seed));
 		fd = exithand_open(pid, O_RDONLY | O_NONBLOCK);
 		EXPECT_TRUE(fd >= 0 || fd == -ENOENT || fd == -ESRCH ||
 			    fd == -ESTALE)
@@ -723,7 +751,8 @@ TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
 		opened += fd >= 0;
 		if (exits) {
 			early = fd < 0 || poll_now(fd) == POLL_EXITED;
-			aim_adjust(&aim, !early);
+			if (!before)
+				aim_adjust(&aim, !early);
 			over += early;
 			/* When this returns, all that wait have been told. */
 			ASSERT_EQ(0, waitid(P_PID, pid, &si,
@@ -830,23 +859,24 @@ TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 120)
 }
 
 /*
- * Two who open at the same time what nobody has opened before: one of them
- * finds, at the last moment, that the other has been faster.  Both are to be
- * told.
+ * Two who open the file of a process that nobody has opened before, at the same
+ * time.  Only one of them has the exit reported; the other has to find that.
  */
-#define OPENERS		2
-#define OPENER_ROUNDS	1500
+#define OPENER_ROUNDS 400
 
 struct opener {
 	int cpu, fd;
-	unsigned int *round;	/* that has begun */
-	unsigned int done;	/* the last round that it has been through */
-	pid_t *pid;
+	pid_t pid;
+	bool stop;
+	unsigned int *ready;	/* how many are at the open, of both */
+	sem_t go, done;
 	pthread_t thread;
 };
 
 FIXTURE(openers)
 {
+	struct opener o[2];
+	unsigned int ready;
 	char *stack;
 };
 
@@ -860,26 +890,28 @@ FIXTURE_SETUP(openers)
 
 FIXTURE_TEARDOWN(openers)
 {
-	free(self->stack);
+	/* All that is left is a child, which goes with us. */
 }
 
-/* Without sleeping, so that both go on at the same moment. */
 static void *opener_main(void *arg)
 {
 	struct opener *o = arg;
-	unsigned int round;
 
 	pin_to(o->cpu);
-	for (round = 1; round <= OPENER_ROUNDS; round++) {
-		while (__atomic_load_n(o->round, __ATOMIC_ACQUIRE) < round)
+	for (;;) {
+		while (sem_wait(&o->go))
 			;
-		o->fd = exithand_open(*o->pid, O_RDONLY);
-		__atomic_store_n(&o->done, round, __ATOMIC_RELEASE);
+		if (o->stop)
+			return NULL;
+		__atomic_add_fetch(o->ready, 1, __ATOMIC_RELEASE);
+		while (__atomic_load_n(o->ready, __ATOMIC_ACQUIRE) != 2)
+			;
+		o->fd = exithand_open(o->pid, O_RDONLY);
+		sem_post(&o->done);
 	}
-	return NULL;
 }
 
-static int opener_target(void *arg)
+static int paused_target(void *arg)
 {
 	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	for (;;)
@@ -887,60 +919,48 @@ static int opener_target(void *arg)
 	return 0;
 }
 
-static bool openers_done(struct opener *o, unsigned int round)
-{
-	int i;
-
-	for (i = 0; i < OPENERS; i++)
-		if (__atomic_load_n(&o[i].done, __ATOMIC_ACQUIRE) < round)
-			return false;
-	return true;
-}
-
 TEST_F_TIMEOUT(openers, both_are_told, 120)
 {
-	struct opener o[OPENERS];
-	unsigned int round, go = 0;
-	struct stat st;
-	char path[64];
+	struct opener *o = self->o;
+	int round, i;
 	pid_t pid;
-	int i;
 
-	memset(o, 0, sizeof(o));
-	for (i = 0; i < OPENERS; i++) {
+	for (i = 0; i < 2; i++) {
 		o[i].cpu = i;
-		o[i].round = &go;
-		o[i].pid = &pid;
+		o[i].ready = &self->ready;
+		ASSERT_EQ(0, sem_init(&o[i].go, 0, 0));
+		ASSERT_EQ(0, sem_init(&o[i].done, 0, 0));
 		ASSERT_EQ(0, pthread_create(&o[i].thread, NULL, opener_main,
 					    &o[i]));
 	}
-	for (round = 1; round <= OPENER_ROUNDS; round++) {
-		pid = clone(opener_target, self->stack + STACK_SIZE,
+	for (round = 0; round < OPENER_ROUNDS; round++) {
+		pid = clone(paused_target, self->stack + STACK_SIZE,
 			    CLONE_VM | SIGCHLD, NULL);
 		ASSERT_LT(0, pid);
-		/* The lookup of the name is over and done with. */
-		snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
-		ASSERT_EQ(0, stat(path, &st));
-
-		__atomic_store_n(&go, round, __ATOMIC_RELEASE);
-		ASSERT_TRUE(eventually(openers_done(o, round)));
-		for (i = 0; i < OPENERS; i++) {
-			ASSERT_LE(0, o[i].fd)
-				TH_LOG("round %u: open: %s", round,
-				       strerror(-o[i].fd));
+		self->ready = 0;
+		for (i = 0; i < 2; i++) {
+			o[i].pid = pid;
+			sem_post(&o[i].go);
+		}
+		for (i = 0; i < 2; i++) {
+			ASSERT_TRUE(sem_wait_bounded(&o[i].done));
+			ASSERT_LE(0, o[i].fd);
 			ASSERT_EQ(0, poll_now(o[i].fd));
 		}
 		ASSERT_EQ(0, kill(pid, SIGKILL));
-		for (i = 0; i < OPENERS; i++) {
+		for (i = 0; i < 2; i++) {
 			ASSERT_EQ(POLL_EXITED, poll_bounded(o[i].fd))
-				TH_LOG("round %u: opener %d is not told",
+				TH_LOG("round %d: opener %d was not told",
 				       round, i);
 			close(o[i].fd);
 		}
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
-	for (i = 0; i < OPENERS; i++)
+	for (i = 0; i < 2; i++) {
+		o[i].stop = true;
+		sem_post(&o[i].go);
 		pthread_join(o[i].thread, NULL);
+	}
 }
 
 /*
@@ -1075,6 +1095,54 @@ TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 120)
 	pthread_join(spinner, NULL);
 }
 
+static void no_op(int sig)
+{
+}
+
+static bool pin_task(pid_t tid, int cpu)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return !sched_setaffinity(tid, sizeof(one), &one);
+}
+
+/*
+ * The exit wakes the reader, who does not get at the CPU before he has a signal
+ * as well.  What he was waiting for has happened: that is not interrupted.
+ */
+TEST_F(herd, exit_counts_before_a_signal)
+{
+	struct sigaction sa = { .sa_handler = no_op };
+	struct watcher w;
+	__u64 end;
+	int fd;
+
+	target_start(_metadata, &self->t);
+	fd = exithand_open(self->t.pid, O_RDONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	watcher_start(_metadata, &w, HOW_READ, self->t.pid);
+	watcher_sleeps(_metadata, &w);
+	if (!pin_task(w.tid, 0) || !pin_task(0, 0) ||
+	    !pin_task(self->t.pid, 1) || !set_realtime(true))
+		SKIP(return, "needs two CPUs and the right to real-time priority");
+
+	/* Not a moment of sleep from here, or the reader runs. */
+	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
+	end = now_ns() + 500000000ULL;
+	while (poll_now(fd) == 0 && now_ns() < end)
+		;
+	exits_settle();
+	ASSERT_EQ(0, pthread_kill(w.thread, SIGUSR1));
+	set_realtime(false);
+	ASSERT_EQ(POLL_EXITED, poll_now(fd));
+	ASSERT_TRUE(watcher_join(&w));
+	EXPECT_EQ(0, w.ret)
+		TH_LOG("%s", strerror(-w.ret));
+}
+
 /*
  * Nothing stays behind.
  */
@@ -1124,23 +1192,16 @@ static int leak_count(struct leak_cache *cache)
 	return nr;
 }
 
-static int leak_target(void *arg)
-{
-	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	for (;;)
-		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
-	return 0;
-}
-
 /* Processes that are opened, looked at and closed, before and after. */
 static void leak_run(struct __test_metadata *_metadata, char *stack, int nr)
 {
 	int i, early, late;
+	siginfo_t si;
 	char c;
 	pid_t pid;
 
 	for (i = 0; i < nr; i++) {
-		pid = clone(leak_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD,
+		pid = clone(paused_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD,
 			    NULL);
 		ASSERT_LT(0, pid);
 		early = exithand_open(pid, O_RDONLY);
@@ -1161,6 +1222,18 @@ static void leak_run(struct __test_metadata *_metadata, char *stack, int nr)
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 		ASSERT_EQ(0, read(early, &c, 1));
 		close(early);
+
+		/* One that nobody opens before it is dead. */
+		pid = clone(paused_target, stack + LEAK_STACK,
+			    CLONE_VM | SIGCHLD, NULL);
+		ASSERT_LT(0, pid);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(0, waitid(P_PID, pid, &si, WEXITED | WNOWAIT));
+		late = exithand_open(pid, O_RDONLY);
+		ASSERT_LE(0, late);
+		ASSERT_EQ(POLL_EXITED, poll_now(late));
+		close(late);
+		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
 }
 
@@ -1230,7 +1303,7 @@ TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 120)
 	pid_t pid;
 
 	for (i = 0; i < REUSED; i++) {
-		pid = clone(leak_target, self->stack + LEAK_STACK,
+		pid = clone(paused_target, self->stack + LEAK_STACK,
 			    CLONE_VM | SIGCHLD, NULL);
 		ASSERT_LT(0, pid);
 		old[i] = exithand_open(pid, O_RDONLY);
@@ -1242,7 +1315,7 @@ TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 120)
 	for (i = 0; i < 2; i++)
 		syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 	for (i = 0; i < REUSED; i++) {
-		pid = clone(leak_target, self->stack + (i + 1) * LEAK_STACK,
+		pid = clone(paused_target, self->stack + (i + 1) * LEAK_STACK,
 			    CLONE_VM | SIGCHLD, NULL);
 		ASSERT_LT(0, pid);
 		new[i] = exithand_open(pid, O_RDONLY);
@@ -1311,7 +1384,7 @@ FIXTURE_TEARDOWN(nomem)
 
 static pid_t nomem_target(char *stack)
 {
-	return clone(leak_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD, NULL);
+	return clone(paused_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD, NULL);
 }
 
 /* Opens, with the nth allocation failing; *failed if there were as many. */

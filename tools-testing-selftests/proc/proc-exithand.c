@@ -265,6 +265,8 @@ TEST_F(file, thread_is_einval)
 	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
 	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY | O_NONBLOCK));
 	EXPECT_LE(0, exithand_open(self->t.pid, O_RDONLY));
+	/* Nor is it to be had now that the process is watched. */
+	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
 
 	/* And there is none for each thread. */
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/exithand", self->t.pid,
@@ -318,11 +320,23 @@ TEST_F(file, kernel_thread_lives)
 	EXPECT_EQ(-EAGAIN, read_now(fd));
 }
 
+/*
+ * For calls that must not wait: if one does, the test ends here and not at its
+ * time limit.
+ */
+static void calls_are_bounded(struct __test_metadata *_metadata)
+{
+	struct itimerval it = { .it_value.tv_sec = BOUND_MS / 1000 };
+
+	ASSERT_EQ(0, setitimer(ITIMER_REAL, &it, NULL));
+}
+
 TEST_F(file, read_nonblock)
 {
 	char buf[8];
 	int fd;
 
+	calls_are_bounded(_metadata);
 	fd = OPEN(O_RDONLY | O_NONBLOCK);
 	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, sizeof(buf))));
 	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, 1)));
@@ -339,6 +353,7 @@ TEST_F(file, read_nonblock_by_fcntl)
 	char buf[8];
 	int fd;
 
+	calls_are_bounded(_metadata);
 	fd = OPEN(O_RDONLY);
 	ASSERT_EQ(0, fcntl(fd, F_SETFL, O_NONBLOCK));
 	EXPECT_EQ(-EAGAIN, RET(read(fd, buf, sizeof(buf))));
@@ -358,6 +373,7 @@ TEST_F(file, read_rwf_nowait)
 	};
 	int fd;
 
+	calls_are_bounded(_metadata);
 	fd = OPEN(O_RDONLY);
 	EXPECT_EQ(-EAGAIN, RET(preadv2(fd, iov, 2, -1, RWF_NOWAIT)));
 	target_zombie(_metadata, &self->t);
@@ -382,14 +398,12 @@ TEST_F(file, read_needs_no_buffer)
 TEST_F(file, read_of_nothing_returns_at_once)
 {
 	struct iovec iov = { .iov_base = NULL, .iov_len = 0 };
-	struct itimerval it = { .it_value.tv_sec = BOUND_MS / 1000 };
 	int fd, nb;
 	char c;
 
+	calls_are_bounded(_metadata);
 	fd = OPEN(O_RDONLY);
 	nb = OPEN(O_RDONLY | O_NONBLOCK);
-	/* If it waits, it ends here and not at the time limit of the test. */
-	ASSERT_EQ(0, setitimer(ITIMER_REAL, &it, NULL));
 	EXPECT_EQ(0, RET(read(fd, &c, 0)));
 	EXPECT_EQ(0, RET(read(fd, NULL, 0)));
 	EXPECT_EQ(0, RET(read(nb, &c, 0)));
@@ -515,6 +529,59 @@ TEST_F(file, frozen_reader_reads_on)
 	EXPECT_EQ(0, status);
 	/* Nothing above returns early: the group has to go. */
 	EXPECT_EQ(0, rmdir(group));
+}
+
+/*
+ * Suspend, and the freezer of the first cgroups, which works like it, freeze a
+ * task where it sleeps, if that is fit for it.  Any other they have to chase
+ * out of the call, and it has to make it again afterwards.
+ */
+TEST_F(file, frozen_in_its_sleep)
+{
+	char dir[] = "/tmp/exithand-XXXXXX", buf[32];
+	char group[64], procs[96], freeze[96], pid[16];
+	pid_t child, me = getpid();
+	int fd, status = -1;
+	long sleeps;
+
+	if (geteuid())
+		SKIP(return, "needs root to mount the freezer");
+	ASSERT_NE(NULL, mkdtemp(dir));
+	if (mount("freezer", dir, "cgroup", 0, "freezer")) {
+		rmdir(dir);
+		SKIP(return, "no freezer: %s", strerror(errno));
+	}
+	snprintf(group, sizeof(group), "%s/%d", dir, me);
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", group);
+	snprintf(freeze, sizeof(freeze), "%s/freezer.state", group);
+	EXPECT_EQ(0, mkdir(group, 0755));
+	fd = OPEN(O_RDONLY);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		_exit(child_waits(fd));
+	}
+	snprintf(pid, sizeof(pid), "%d", child);
+	EXPECT_TRUE(put_file(procs, pid));
+	EXPECT_TRUE(eventually(task_blocked(child, child)));
+	sleeps = task_sleeps(child, child);
+	EXPECT_TRUE(put_file(freeze, "FROZEN"));
+	EXPECT_TRUE(eventually(slurp(buf, sizeof(buf), "%s", freeze) > 0 &&
+			       !strcmp(buf, "FROZEN\n")))
+		TH_LOG("the reader does not freeze");
+	EXPECT_TRUE(put_file(freeze, "THAWED"));
+	EXPECT_TRUE(eventually(task_blocked(child, child)));
+	EXPECT_EQ(sleeps, task_sleeps(child, child))
+		TH_LOG("woken to be frozen");
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	EXPECT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_TRUE(eventually(waitpid(child, &status, WNOHANG) == child));
+	EXPECT_EQ(0, status);
+	/* Nothing above returns early: all of this has to go. */
+	EXPECT_EQ(0, rmdir(group));
+	EXPECT_EQ(0, umount(dir));
+	EXPECT_EQ(0, rmdir(dir));
 }
 
 /* A process that waits for itself waits for good, but can be killed. */
