@@ -556,6 +556,57 @@ class Litmus(unittest.TestCase):
         self.assertEqual(self.litmus(), 7)
 
 
+class Regress(unittest.TestCase):
+    """The outcomes of two kernels, compared."""
+
+    def compare(self, rounds, *again):
+        with tempfile.TemporaryDirectory() as tmp:
+            for number, sides in enumerate(rounds, 1):
+                for side, (codes, tests) in sides.items():
+                    Path(tmp, f"regress-{side}-{number}.json").write_text(json.dumps({
+                        "codes": codes, "tests": [
+                            {"name": name, "program": ":".join(name.split("/")[:2]),
+                             "result": result} for name, result in tests.items()]}))
+            done = subprocess.run([sys.executable, TOP / "scripts/regress.py", *again, tmp,
+                                   "proc", "cgroup:test_kill"],
+                                  capture_output=True, text=True, check=False)
+            self.said = done.stdout
+            return done.returncode
+
+    GOOD = {"proc/read": "pass", "proc/self/a.b": "fail", "cgroup/test_kill/tree": "pass"}
+
+    def test_the_same(self):
+        self.assertEqual(self.compare([{"base": ([1], self.GOOD), "patched": ([1], self.GOOD)}]), 0)
+        self.assertIn("fails on both: proc/self/a.b", self.said)
+
+    def test_worse(self):
+        for bad in ({"proc/read": "fail"}, {"proc/read": "skip"}, {"proc/new": "fail"}):
+            patched = dict(self.GOOD, **bad)
+            rounds = [{"base": ([1], self.GOOD), "patched": ([1], patched)}]
+            self.assertEqual(self.compare(rounds), 1, bad)
+            self.assertIn(f"WORSE: {list(bad)[0]}: ", self.said)
+            self.compare(rounds, "--again")
+            self.assertEqual(self.said, f"-t {list(bad)[0].replace('/', ':')}\n")
+            # Luck: it passes when it runs once more.
+            once_more = {"base": ([], {}), "patched": ([], {list(bad)[0]: "pass"})}
+            self.assertEqual(self.compare(rounds + [once_more]), 0)
+        gone = {k: v for k, v in self.GOOD.items() if k != "proc/read"}
+        self.assertEqual(self.compare([{"base": ([1], self.GOOD), "patched": ([1], gone)}]), 1)
+
+    def test_better_and_new(self):
+        patched = dict(self.GOOD, **{"proc/self/a.b": "pass", "proc/proc-exithand/x": "fail"})
+        self.assertEqual(self.compare([{"base": ([1], self.GOOD), "patched": ([1], patched)}]), 0)
+
+    def test_no_measure(self):
+        for base, patched in (([4], [1]), ([1], [5]), ([1], [1, 3]), ([7], [1])):
+            self.assertEqual(self.compare([{"base": (base, self.GOOD),
+                                            "patched": (patched, self.GOOD)}]), 6, (base, patched))
+        self.assertEqual(self.compare([{"base": ([3], self.GOOD), "patched": ([3], self.GOOD)}]), 0)
+        self.assertEqual(self.compare([{"base": ([], self.GOOD)}]), 6)
+        self.assertEqual(self.compare([{"base": ([], {"proc/read": "pass"}),
+                                        "patched": ([], {"proc/read": "pass"})}]), 6)
+
+
 class Import(unittest.TestCase):
     """A tree of the user's own, KDIR, that is copied."""
 

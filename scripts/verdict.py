@@ -114,19 +114,20 @@ def judge_ktap(text):
     elif len(results) < plan:
         short.append(f"{len(results)} of {plan} test programs reported")
     for ok, name, directive, reason, lines in results:
-        name = name.replace("selftests: ", "").replace(": ", "/")
+        program = name.replace("selftests: ", "").replace(": ", ":")
+        name = program.replace(":", "/")
         why = " ".join((directive, reason)).strip()
         inner_plan, inner = parse_ktap(lines)
         if inner_plan is not None and len(inner) < inner_plan:
             short.append(f"{name}: {len(inner)} of {inner_plan} tests reported")
         for inner_ok, inner_name, inner_directive, inner_reason, said in inner:
-            tests.append({"name": f"{name}/{inner_name}",
+            tests.append({"name": f"{name}/{inner_name}", "program": program,
                           "result": outcome(inner_ok, inner_directive),
                           "reason": inner_reason, "output": said})
         bad = [t for t in tests if t["name"].startswith(name + "/") and t["result"] == "fail"]
         if not inner or (not ok and directive != "SKIP" and not bad):
             # A program without tests of its own, or that failed beside them.
-            tests.append({"name": name, "result": outcome(ok, directive),
+            tests.append({"name": name, "program": program, "result": outcome(ok, directive),
                           "reason": why, "output": lines})
     return tests, short
 
