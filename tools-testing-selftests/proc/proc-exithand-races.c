@@ -491,7 +491,7 @@ static unsigned int exec_count(struct __test_metadata *_metadata, int in,
 #define EXECS() exec_count(_metadata, self->in, self->out)
 
 /* How long the loops below go on, and for how many execs at least. */
-#define EXEC_SECONDS	3
+#define EXEC_SECONDS	2
 #define EXEC_MIN	100
 
 #define KEPT 64
@@ -691,7 +691,7 @@ TEST_F_TIMEOUT(exec, poll_is_never_wrong, 120)
  * exits at once.  Only the first one has to have the exit reported: the others
  * find what it has left.
  */
-#define FIRST_ROUNDS 800
+#define FIRST_ROUNDS 600
 
 static pid_t first_start(int timer, int out, int exe, bool exits)
 {

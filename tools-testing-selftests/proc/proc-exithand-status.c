@@ -1003,7 +1003,7 @@ TEST_F(life, execs_without_end)
 	GONE(fd, EXITED(7));
 }
 
-#define ROUNDS 200
+#define ROUNDS 100
 
 /* Looks without a pause while a process exits, and is reaped at once. */
 TEST(exit_step_by_step)
