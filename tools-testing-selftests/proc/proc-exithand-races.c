@@ -295,7 +295,7 @@ static unsigned int path_length(bool use_poll)
  * half of the rounds; or at the open (ROUND_ELSEWHERE), such that half of them
  * find that it has been; but with ROUND_BEFORE anywhere before these.
  */
-TEST_F_TIMEOUT(rounds, no_exit_is_missed, 300)
+TEST_F_TIMEOUT(rounds, no_exit_is_missed, 900)
 {
 	unsigned int seed = 1, length, slept = 0, over = 0, i;
 	struct aim aim[ROUND_MODES], *shot;
@@ -605,7 +605,7 @@ static void *open_loop(void *arg)
  * is gone; never one that says that it has exited or is a thread.  And each
  * of these files knows of the exit when it comes.
  */
-TEST_F_TIMEOUT(exec, open_is_never_wrong, 120)
+TEST_F_TIMEOUT(exec, open_is_never_wrong, 600)
 {
 	struct exec_looper l[2] = {
 		{ .pid = self->pid, .mount = self->mount },
@@ -669,7 +669,7 @@ static void *poll_loop(void *arg)
  * The oracle is not asked here: what a pidfd says of a process in the middle
  * of an exec is for the record.
  */
-TEST_F_TIMEOUT(exec, poll_is_never_wrong, 120)
+TEST_F_TIMEOUT(exec, poll_is_never_wrong, 600)
 {
 	struct exec_looper l[2] = {
 		{ .pid = self->pid },
@@ -713,7 +713,7 @@ static pid_t first_start(int timer, int out, int exe, bool exits)
 	return pid;
 }
 
-TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 120)
+TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 600)
 {
 	unsigned int i, seed = 1, opened = 0, over = 0;
 	struct aim aim;
@@ -821,7 +821,7 @@ static bool exec_settled(struct exec_sleeper *s)
 }
 
 /* Whoever sleeps through one exec sleeps through many, and is not woken. */
-TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 120)
+TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 600)
 {
 	struct exec_sleeper s[2] = {
 		{ .use_poll = false },
@@ -919,7 +919,7 @@ static int paused_target(void *arg)
 	return 0;
 }
 
-TEST_F_TIMEOUT(openers, both_are_told, 120)
+TEST_F_TIMEOUT(openers, both_are_told, 600)
 {
 	struct opener *o = self->o;
 	int round, i;
@@ -1051,7 +1051,7 @@ static bool herd_all_done(struct herd_waiter *w)
 	return true;
 }
 
-TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 120)
+TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 600)
 {
 	struct herd_waiter *w = self->w;
 	int round, i, missing;
@@ -1256,7 +1256,7 @@ static struct leak_cache *leak_find(const struct leak_cache *before, int nr,
  * nothing; one for each of all these processes would be many.  Others may
  * allocate too, but a leak is there each time.
  */
-TEST_F_TIMEOUT(leak, no_object_for_each_process, 120)
+TEST_F_TIMEOUT(leak, no_object_for_each_process, 600)
 {
 	static struct leak_cache before[LEAK_CACHES], after[LEAK_CACHES];
 	struct leak_cache *leaked;
@@ -1297,7 +1297,7 @@ TEST_F_TIMEOUT(leak, no_object_for_each_process, 120)
  * What a file knows of its process stays as long as the file.  Were it gone
  * with the process, it would by now belong to one that lives.
  */
-TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 120)
+TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 600)
 {
 	int old[REUSED], new[REUSED], i;
 	pid_t pid;
@@ -1454,7 +1454,7 @@ static unsigned int nomem_opens(struct __test_metadata *_metadata, int fail_nth,
 	return errors;
 }
 
-TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 120)
+TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 600)
 {
 	static struct leak_cache before[LEAK_CACHES], after[LEAK_CACHES];
 	unsigned int first, later;
