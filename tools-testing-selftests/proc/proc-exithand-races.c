@@ -1460,7 +1460,7 @@ TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 600)
 	unsigned int first, later;
 	struct leak_cache *leaked;
 	const int rounds = 60;
-	int nr, i;
+	int nr, again, i;
 
 	later = nomem_opens(_metadata, self->nth, self->stack, false);
 	first = nomem_opens(_metadata, self->nth, self->stack, true);
@@ -1469,16 +1469,21 @@ TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 600)
 	/* Or what is waited on was not among them. */
 	EXPECT_LT(later, first);
 
-	nr = leak_count(before);
-	for (i = 0; nr && i < rounds; i++)
-		nomem_opens(_metadata, self->nth, self->stack, true);
-	/* The allocator keeps some; an object left in each round is more. */
-	EXPECT_TRUE(eventually(!leak_find(before, nr, after, rounds / 2)));
-	leaked = leak_find(before, nr, after, rounds / 2);
-	if (leaked)
+	/* As above: the allocator keeps some, but a leak is there each time. */
+	for (again = 0; again < 3; again++) {
+		nr = leak_count(before);
+		for (i = 0; nr && i < rounds; i++)
+			nomem_opens(_metadata, self->nth, self->stack, true);
+		if (eventually(!leak_find(before, nr, after, rounds / 2)))
+			break;
+		leaked = leak_find(before, nr, after, rounds / 2);
+		if (!leaked)
+			break;
 		TH_LOG("%s: %ld objects after %d rounds, %ld before",
 		       leaked->name, leaked->objects, rounds,
 		       before[leaked - after].objects);
+	}
+	EXPECT_GT(3, again);
 }
 
 TEST_HARNESS_MAIN
