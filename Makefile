@@ -3,6 +3,7 @@
 #: make run                 build the kernel, boot it, show /proc/PID/exithand at work
 #: make test                run the selftests in the virtual machine
 #: make kunit               run the Rust code's own tests in the virtual machine
+#: make stress              watch processes die in all ways, N of them
 #: make exec CMD='...'      any command in the virtual machine
 #: make shell               a shell there
 #: make tree                lay out the kernel, with the series as commits, in build/linux
@@ -20,13 +21,15 @@
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
+#:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
-#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, EXEC_LIMIT   seconds that the guest may take
+#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, STRESS_LIMIT, EXEC_LIMIT   seconds that
+#:                              the guest may take
 #:   V=1                        show everything
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test kunit exec shell tree patches check litmus mutants regress
+verbs := run test kunit stress exec shell tree patches check litmus mutants regress
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -34,7 +37,7 @@ verbs := run test kunit exec shell tree patches check litmus mutants regress
 # As the user wrote it: a $ in CMD is the guest's, not make's.
 export EXITHAND_CMD := $(value CMD)
 unexport CMD
-export KDIR CONFIG BASE PATCH T M V ACCEL JOBS
+export KDIR CONFIG BASE PATCH T M N SEED V ACCEL JOBS STRESS_LIMIT
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180
 KUNIT_LIMIT ?= 300
