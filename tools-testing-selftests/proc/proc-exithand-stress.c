@@ -314,6 +314,7 @@ static unsigned int below(struct rng *rng, unsigned int n)
 static __printf(5, 6) void complain(struct lane *l, const struct slot *s,
 				    int way, int file, const char *fmt, ...)
 {
+	bool killed = s && s->death != DEATH_KILL && (s->bits & BIT_KILL);
 	char text[192];
 	va_list ap;
 
@@ -333,7 +334,7 @@ static __printf(5, 6) void complain(struct lane *l, const struct slot *s,
 	ksft_print_msg("round %u, seed %llu: process %d (%s%s), %s, %s: %s\n",
 		       l->round, (unsigned long long)shared->seed,
 		       s ? s->pid : 0, s ? death_name[s->death] : "any",
-		       s && (s->bits & BIT_KILL) ? ", killed" : "",
+		       killed ? ", killed" : "",
 		       way >= 0 ? way_name[way] : "nobody waiting",
 		       file >= 0 ? file_name[file] : "none", text);
 }
@@ -1981,7 +1982,7 @@ static void leak_begin(__u32 exits)
  * processes there were, but others in the system may begin to use a few.  When
  * they cannot be shrunk, the allocator may keep hundreds.
  */
-#define LEAK_MIN 16
+#define LEAK_MIN 32
 #define LEAK_MIN_UNSHRUNK 1000
 #define LEAK_SHARE 1000		/* of so many exits, one may leave an object */
 
