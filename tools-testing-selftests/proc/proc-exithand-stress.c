@@ -9,10 +9,10 @@
  *   SEED=	which choices are made; random, and printed, if not given
  *   ROUND=	the round to begin with: what went wrong in it is then near
  *
- * A lane is a process that goes through one round after the other; there are a
- * few more lanes than CPUs.  In a round, TARGETS processes are started, opened
- * and handed to the lane's crew, threads that each wait for some of them in one
- * way.  Then they die, one by one or many at once, while files are closed, and
+ * A lane is a process that goes through one round after the other; there is one
+ * lane more than there are CPUs.  In a round, TARGETS processes are started,
+ * opened and handed to the lane's crew, threads that each wait for some of them
+ * in one way.  Then they die, one by one or many at once, while files are closed, and
  * while some of the crew are only about to open theirs.  A neighbour, another
  * process, is the parent of some of the targets and has waiters of its own,
  * which get their files through a socket.  When everybody has been told, the
@@ -291,10 +291,13 @@ struct rng {
 	__u64 state, digest;
 };
 
+/* The golden ratio: an odd number without a pattern. */
+#define GOLDEN 0x9e3779b97f4a7c15ULL
+
 static __u64 mix(__u64 x)
 {
-	x = (x ^ x >> 31) * 0x9fb21c651e98df25ULL;
-	x = (x ^ x >> 28) * 0xc2b2ae3d27d4eb4fULL;
+	x = (x ^ x >> 32) * GOLDEN;
+	x = (x ^ x >> 29) * GOLDEN;
 	return x ^ x >> 32;
 }
 
@@ -302,7 +305,7 @@ static unsigned int below(struct rng *rng, unsigned int n)
 {
 	unsigned int chosen;
 
-	rng->state += 0x632be59bd9b4e019ULL;
+	rng->state += GOLDEN;
 	chosen = (mix(rng->state) >> 32) % n;
 	rng->digest = mix(rng->digest + chosen + 1);
 	return chosen;
