@@ -12,11 +12,12 @@
  * A lane is a process that goes through one round after the other; there is one
  * lane more than there are CPUs.  In a round, TARGETS processes are started,
  * opened and handed to the lane's crew, threads that each wait for some of them
- * in one way.  Then they die, one by one or many at once, while files are closed, and
- * while some of the crew are only about to open theirs.  A neighbour, another
- * process, is the parent of some of the targets and has waiters of its own,
- * which get their files through a socket.  When everybody has been told, the
- * targets are reaped, and some of the files are kept for later rounds.
+ * in one way.  Then they die, one by one or many at once, while files are
+ * closed, and while some of the crew are only about to open theirs.  A
+ * neighbour, another process, is the parent of some of the targets and has
+ * waiters of its own, which get their files through a socket.  When everybody
+ * has been told, the targets are reaped, and some of the files are kept for
+ * later rounds.
  *
  * All choices of a round follow from the seed and its number, whichever lane
  * it falls to.  What the scheduler makes of them is not repeatable.
@@ -1982,8 +1983,9 @@ static void leak_begin(__u32 exits)
 /*
  * As many objects as before, but for a few.  When the caches have been shrunk,
  * what is counted is what is in use.  That has nothing to do with how many
- * processes there were, but others in the system may begin to use a few.  When
- * they cannot be shrunk, the allocator may keep hundreds.
+ * processes there were, but others in the system may begin to use a few, such
+ * as workers of the kernel that are there for some minutes after they had
+ * something to do.  Caches that cannot be shrunk may have hundreds at hand.
  */
 #define LEAK_MIN 32
 #define LEAK_MIN_UNSHRUNK 1000
@@ -2048,30 +2050,33 @@ static bool leak_found(__u32 exits)
 	return !found || most > limit;
 }
 
-/* Others may have used more just then, but a leak is there each time. */
-static void leak_test(struct clock *ck, int lanes)
+/*
+ * Others may have used more just then, but a leak is there each time.  Returns
+ * the result, and why there is none.
+ */
+static int leak_test(struct clock *ck, int lanes, const char **why)
 {
-	static const char name[] = "leak.no_object_for_each_exit";
 	__u32 rounds = ck->before / TARGETS;
-	int again = 0;
+	int again;
 
-	if (!leaks.nr) {
-		ksft_test_result_code(KSFT_SKIP, name,
-				      "no readable /proc/slabinfo");
-		return;
-	}
+	*why = leaks.nr ? "cut short" : "no readable /proc/slabinfo";
 	if (rounds > LEAK_MIN * LEAK_SHARE / TARGETS)
 		rounds = LEAK_MIN * LEAK_SHARE / TARGETS;
 	ck->end = 0;
-	while (!shared->complaints && leak_found(ck->before) && ++again < 3) {
+	for (again = 0; leaks.nr && !shared->complaints; again++) {
+		if (!leak_found(ck->before)) {
+			*why = NULL;
+			return KSFT_PASS;
+		}
+		if (again == 2) {
+			*why = NULL;
+			return KSFT_FAIL;
+		}
 		leak_begin(ck->before);
 		store(&shared->stop, false);
 		lanes_run(ck, lanes, shared->next + rounds);
 	}
-	if (shared->complaints)
-		ksft_test_result_code(KSFT_SKIP, name, "cut short");
-	else
-		ksft_test_result(again < 3, "%s\n", name);
+	return KSFT_SKIP;
 }
 
 /*
@@ -2084,15 +2089,14 @@ static void report(const char *kind, const char *name, __u32 count, __u32 bad,
 
 	snprintf(full, sizeof(full), "%s.%s", kind, name);
 	if (bad)
-		ksft_test_result_code(KSFT_FAIL, full, "%u times", bad);
-	else if (count)
-		ksft_test_result_code(KSFT_PASS, full, NULL);
-	else if (none)
-		ksft_test_result_code(KSFT_SKIP, full, "%s", none);
-	else if (shared->complaints)
-		ksft_test_result_code(KSFT_SKIP, full, "cut short");
+		ksft_print_msg("%s: wrong %u times\n", full, bad);
+	else if (!count && !none && !shared->complaints)
+		ksft_print_msg("%s: never came up\n", full);
+	if (!bad && !count && (none || shared->complaints))
+		ksft_test_result_code(KSFT_SKIP, full, "%s",
+				      none ?: "cut short");
 	else
-		ksft_test_result_code(KSFT_FAIL, full, "never came up");
+		ksft_test_result(!bad && count, "%s\n", full);
 }
 
 static void report_all(__u32 nr, __u32 wanted)
@@ -2101,6 +2105,11 @@ static void report_all(__u32 nr, __u32 wanted)
 		"cannot choose the number of a process";
 	unsigned int i, n, pairs = 0, all = 0;
 
+	/* Whatever was wrong has just been said. */
+	if (nr < wanted)
+		ksft_print_msg("%u of %u exits\n", nr, wanted);
+	ksft_test_result(nr >= wanted && !shared->complaints,
+			 "all.exits_watched\n");
 	for (i = 0; i < WAYS; i++)
 		for (n = 0; n < DEATHS; n++) {
 			shared->way[i] += shared->pair[i][n];
@@ -2118,11 +2127,6 @@ static void report_all(__u32 nr, __u32 wanted)
 	for (i = 0; i < FILES; i++)
 		report("file", file_name[i], shared->file[i],
 		       shared->bad_file[i], i == FILE_REUSED ? no_reuse : NULL);
-	/* Also what cannot be put down to one of the above. */
-	if (nr < wanted)
-		ksft_print_msg("%u of %u exits\n", nr, wanted);
-	ksft_test_result(nr >= wanted && !shared->complaints,
-			 "all.exits_watched\n");
 }
 
 /* "N=5", among the arguments or in the environment. */
@@ -2157,7 +2161,8 @@ int main(int argc, char **argv)
 	__u64 n, seconds, seed, first, rounds;
 	struct clock ck = { 0 };
 	__u32 warm = DEATHS;
-	int fd;
+	const char *why;
+	int fd, leak;
 
 	if (argc == 4 && !strcmp(argv[1], DIE_ARG))
 		return target_exec_main(argv);
@@ -2219,7 +2224,9 @@ int main(int argc, char **argv)
 	ksft_print_msg("%u rounds, choices %016llx\n", ck.before / TARGETS,
 		       (unsigned long long)shared->digest);
 
-	leak_test(&ck, lanes);
+	leak = leak_test(&ck, lanes, &why);
 	report_all(ck.before, n);
+	ksft_test_result_code(leak, "leak.no_object_for_each_exit",
+			      why ? "%s" : NULL, why);
 	ksft_finished();
 }
