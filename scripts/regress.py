@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Compare the kernel's own selftests on the unpatched and the patched kernel.
+
+usage: regress.py [--again] RESULTS SUITE|SUITE:PROGRAM...
+
+RESULTS has verdict.py's summaries, regress-base-N.json and regress-patched-N.json
+of the Nth round; of several, a test's best one counts. What passes on the base
+must pass on the patched kernel too, nothing may be missing or fail there only,
+the console must not say more, and each of the suites and programs must have run
+on both. --again prints the options by which run_kselftest.sh runs what differs.
+"""
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from verdict import CODES, OURS
+
+# A run that ended so is no measure of anything.
+FATAL = (4, 5, 6, 7, 9)
+BEST = ("pass", "skip", "fail")
+
+
+class Side:
+    def __init__(self, results, name):
+        self.name, self.tests, self.programs, self.codes = name, {}, {}, set()
+        files = sorted(results.glob(f"regress-{name}-*.json"))
+        if not files:
+            self.codes.add(6)
+        for file in files:
+            summary = json.loads(file.read_text())
+            self.codes |= set(summary.get("codes", [6]))
+            self.add(summary.get("tests", []))
+
+    def add(self, tests):
+        seen = Counter()
+        for test in tests:
+            # Some have the path of a file in their name.
+            name = re.sub(r"/\S*/tests/", "", test["name"])
+            seen[name] += 1
+            name += f" ({seen[name]})" if seen[name] > 1 else ""
+            self.tests[name] = min(test["result"], self.tests.get(name, "fail"), key=BEST.index)
+            self.programs[name] = test["program"]
+
+
+def selected_by(program, selected):
+    """The suite or program that was asked for and that this one belongs to."""
+    for s in sorted(selected, key=len, reverse=True):
+        if program in (s, s.replace("/", ":")) or program.startswith(s + ":"):
+            return s
+    return None
+
+
+def differences(base, patched):
+    """{test: what is worse on the patched kernel}"""
+    found = {}
+    for name in sorted(base.tests.keys() | patched.tests.keys()):
+        old, new = base.tests.get(name), patched.tests.get(name)
+        worse = new != "pass" if old == "pass" else new is None if old else new == "fail"
+        # A failing program has a line of its own only if none of its tests fails.
+        if worse and not (old != "pass" and new is None) and not (old is None and OURS in name):
+            found[name] = f"{old or 'not there'} on the base, {new or 'not there'} here"
+    return found
+
+
+def main():
+    again = sys.argv[1:2] == ["--again"]
+    args = sys.argv[2:] if again else sys.argv[1:]
+    if len(args) < 2:
+        sys.exit(__doc__)
+    base, patched, selected = Side(Path(args[0]), "base"), Side(Path(args[0]), "patched"), args[1:]
+    worse = differences(base, patched)
+    programs = base.programs | patched.programs
+    if again:
+        print("\n".join(sorted({f"-t {programs[name]}" for name in worse})))
+        return 0
+
+    wrong = []
+    for side in (base, patched):
+        wrong += [f"{side.name}: {CODES[c]}" for c in FATAL if c in side.codes]
+        ran = {selected_by(p, selected) for p in side.programs.values()}
+        wrong += [f"{side.name}: no test of {s} ran" for s in selected if s not in ran]
+    if 3 in patched.codes - base.codes:
+        wrong.append("patched: the kernel complained, and does not on the base")
+
+    for s in selected:
+        both = Counter((base.tests.get(n), r) for n, r in patched.tests.items()
+                       if selected_by(programs[n], selected) == s and OURS not in n)
+        print(f"{s}: " + ", ".join(f"{count} {old or 'not there'}" + ("" if old == new else f" -> {new}")
+                                   for (old, new), count in sorted(both.items(), key=str)))
+    for name in sorted(n for n, r in patched.tests.items() if r == "fail" and n not in worse):
+        print(f"fails on both: {name}")
+    for text in wrong + [f"{name}: {text}" for name, text in worse.items()]:
+        print(f"WORSE: {text}")
+    count = Counter(patched.tests.values())
+    print(f"{len(wrong) + len(worse)} worse than on the base;"
+          f" {count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
+    return 1 if worse and not wrong else 6 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
