@@ -52,8 +52,8 @@ def added_lines(tree):
 def tests_in(path, text, added):
     """The tests at the added lines of a file: doctests by place, KUnit's by suite and name.
 
-    A fence with attributes (`ignore`, ...) counts, too: nothing that looks like
-    a test is left out in silence.
+    Only a fence with `text` is none. One with `ignore`, say, counts: it will be
+    missed, as no test of ours may be left out in silence.
     """
     found, suite, fence, test = [], None, None, False
     for number, line in enumerate(text.splitlines(), 1):
