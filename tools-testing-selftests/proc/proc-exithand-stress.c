@@ -1280,6 +1280,25 @@ static void check_gone(struct lane *l, struct slot *s, int fd, int file)
 	__atomic_fetch_add(&shared->file[file], 1, __ATOMIC_RELAXED);
 }
 
+/* The next process is to have a number whose file was kept. */
+static void ask_reuse(struct lane *l, struct rng *rng)
+{
+	unsigned int i, from = below(rng, KEPT);
+	char text[16];
+	int len;
+
+	for (i = from; i < from + KEPT && l->last_pid >= 0; i++) {
+		if (l->kept[i % KEPT].fd < 0)
+			continue;
+		len = snprintf(text, sizeof(text), "%d",
+			       l->kept[i % KEPT].pid - 1);
+		if (pwrite(l->last_pid, text, len, 0) != len)
+			complain(l, NULL, -1, FILE_REUSED, "ns_last_pid: %s",
+				 strerror(errno));
+		break;
+	}
+}
+
 /* Is a number in use again that belonged to one whose file was kept? */
 static void check_reuse(struct lane *l)
 {
@@ -1503,8 +1522,8 @@ static void reap(struct lane *l, struct slot *s)
 
 static void close_files(struct lane *l, struct rng *rng)
 {
-	unsigned int keep = below(rng, TARGETS), at = below(rng, KEPT), i;
-	bool may = below(rng, 2);
+	unsigned int from = below(rng, TARGETS), at = below(rng, KEPT), i;
+	bool keep = !below(rng, 2) || l->kept[at].fd < 0;
 	struct watch *w;
 	struct slot *s;
 
@@ -1513,14 +1532,15 @@ static void close_files(struct lane *l, struct rng *rng)
 		if (w->file == FILE_OWN || w->file == FILE_DUP)
 			close(w->fd);
 	}
-	for (i = 0; i < TARGETS; i++) {
-		s = &l->slot[i];
+	for (i = from; i < from + TARGETS; i++) {
+		s = &l->slot[i % TARGETS];
 		if (s->pidfd >= 0)
 			close(s->pidfd);
 		if (s->fd < 0)
 			continue;
 		check_gone(l, s, s->fd, FILE_REAPED);
-		if (i == keep && may) {
+		if (keep) {
+			keep = false;
 			if (l->kept[at].fd >= 0)
 				close(l->kept[at].fd);
 			l->kept[at].fd = s->fd;
@@ -1537,21 +1557,14 @@ static void close_files(struct lane *l, struct rng *rng)
 static void round_run(struct lane *l)
 {
 	struct rng rng = { .state = mix(shared->seed + mix(l->round + 1)) };
-	int grave[GRAVES], again = below(&rng, 4 * KEPT), i, len;
 	struct epoll_event ev;
+	int grave[GRAVES], i;
 	struct slot *s;
-	char text[16];
 
 	plan_round(l, &rng);
 
 	l->phase = "the start of the processes";
-	if (again < KEPT && l->kept[again].fd >= 0 && l->last_pid >= 0) {
-		len = snprintf(text, sizeof(text), "%d",
-			       l->kept[again].pid - 1);
-		if (pwrite(l->last_pid, text, len, 0) != len)
-			complain(l, NULL, -1, FILE_REUSED, "ns_last_pid: %s",
-				 strerror(errno));
-	}
+	ask_reuse(l, &rng);
 	if (!makers_run(l))
 		return;
 	check_reuse(l);
