@@ -137,8 +137,11 @@ kmake() {
 		clippy-driver:CLIPPY_DRIVER bindgen:BINDGEN; do
 		args+=("${tool#*:}=$(command -v "${tool%:*}")")
 	done
-	# Depend mode: no second run of the preprocessor for what is not in the cache.
-	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 CCACHE_DEPEND=1 \
+	# Not in ccache's depend mode, which does not see that an assembler file has
+	# another in it (.incbin): an earlier kernel would be in the bzImage. The
+	# namespace keeps out what an earlier version of this line has put there.
+	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 \
+		CCACHE_NODEPEND=1 CCACHE_NAMESPACE=whole \
 		KBUILD_BUILD_TIMESTAMP='@0' KBUILD_BUILD_USER=exithand KBUILD_BUILD_HOST=exithand \
 		make "${args[@]}" "$@"
 }

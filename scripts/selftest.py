@@ -502,6 +502,27 @@ class Machine(unittest.TestCase):
             self.assertEqual(self.left_over(mark), b"")
 
 
+class Cache(unittest.TestCase):
+    """What the compiler cache may give back."""
+
+    def test_a_file_inside_an_assembler_file(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            (tmp / "Makefile").write_text(
+                "a.o: FORCE\n\t$(CC) -Wp,-MMD,a.d -D__ASSEMBLY__ -c -o a.o a.S\nFORCE:\n")
+            (tmp / "a.S").write_text('.section .rodata\n.incbin "data"\n')
+            for data in (b"first", b"later"):
+                (tmp / "data").write_bytes(data)
+                # Twice: the second one could come from the cache.
+                for _ in range(2):
+                    done = subprocess.run(
+                        ["bash", "-c", '. scripts/lib.sh; kmake -C "$0"', str(tmp)],
+                        cwd=TOP, env=os.environ | {"EXITHAND_CACHE": str(tmp / "cache")},
+                        capture_output=True, text=True, check=False)
+                    self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+                    self.assertIn(data, (tmp / "a.o").read_bytes())
+
+
 class Litmus(unittest.TestCase):
     """scripts/litmus with something else in herd7's place."""
 
