@@ -145,7 +145,26 @@ class Verdict(unittest.TestCase):
         self.assertEqual(self.judge(console=console,
                                     lists={"splat-allow": "WARNING: known$\n"}), 6)
 
+    def test_report_that_is_no_complaint(self):
+        report = ["[    8.0] eater invoked oom-killer: gfp_mask=0x1", "[    8.1] Call Trace:",
+                  "[    8.2]  dump_stack+0x1/0x2", "[    8.3] Out of memory and no killable processes..."]
+        lists = {"splat-reports": "invoked oom-killer: \tno killable\tKASAN\tasked for\n"}
+
+        def exit_with(lines):
+            return self.judge(console=CONSOLE.replace("[    9.3", "\n".join(lines) + "\n[    9.3", 1),
+                              lists=lists)
+
+        self.assertEqual(exit_with(report), 0)
+        self.assertIn("1 reports on the console that are no complaints: asked for", self.said)
+        self.assertEqual(exit_with(report + report), 0)
+        # What comes after it, is in it, or has no end is one.
+        self.assertEqual(exit_with(report + ["Call Trace:"]), 3)
+        self.assertEqual(exit_with([*report[:2], "BUG: KASAN: x", *report[2:]]), 3)
+        self.assertEqual(exit_with(report[:3]), 3)
+
     def test_scan_that_cannot_run(self):
+        for text in (None, "a\tb\tc\n", "(\tb\tc\td\n", "a\tb\t\td\n"):
+            self.assertEqual(self.judge(lists={"splat-reports": text}), 6, text)
         for lists in ({"splat-deny": None}, {"splat-deny": "# nothing\n"},
                       {"splat-deny": "(\n"}, {"splat-allow": None}, {"skip-allow": None}):
             self.assertEqual(self.judge(lists=lists), 6, lists)

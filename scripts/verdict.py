@@ -16,6 +16,7 @@ import re
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 # The gravest first: where several are due, the first one counts.
@@ -69,14 +70,38 @@ def regex(pattern, file):
         raise Unable(f"{file}: {pattern}: {error}") from error
 
 
+def reports(lines, lists=LISTS):
+    """[(first, last, reason)]: reports of several lines that are no complaints, as
+    splat-reports has them. One that does not end, or holds what makes it a complaint,
+    is none."""
+    file, kinds, found, i = lists / "splat-reports", [], [], 0
+    for first, rest in entries(file):
+        fields = [first, *rest.split("\t")]
+        if len(fields) != 4 or not all(f.strip() for f in fields):
+            raise Unable(f"{file.name}: not four fields: {first}")
+        kinds.append([regex(f, file.name) for f in fields[:3]] + [fields[3].strip()])
+    while i < len(lines):
+        for begin, end, complaint, reason in kinds:
+            if not begin.search(lines[i]):
+                continue
+            last = next((n for n in range(i + 1, len(lines)) if end.search(lines[n])), None)
+            if last is not None and not any(complaint.search(t) for t in lines[i:last + 1]):
+                found.append((i, last, reason))
+                i = last
+                break
+        i += 1
+    return found
+
+
 def splats(lines, lists=LISTS):
     """Numbers of the console's lines with which the kernel complains."""
     deny = [regex(p, "splat-deny") for p, _ in entries(lists / "splat-deny")]
     allow = [regex(p, "splat-allow") for p, _ in with_reasons(lists / "splat-allow")]
     if not deny:
         raise Unable("splat-deny is empty")
-    return [i for i, line in enumerate(lines)
-            if any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
+    quiet = {n for first, last, _ in reports(lines, lists) for n in range(first, last + 1)}
+    return [i for i, line in enumerate(lines) if i not in quiet
+            and any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
 
 
 def parse_ktap(lines):
@@ -187,6 +212,10 @@ def judge(args):
     wrong = []  # (exit code, text)
 
     bad = splats(console)
+    summary["reports"] = [{"reason": reason, "text": console[first:last + 1]}
+                          for first, last, reason in reports(console)]
+    for reason, count in Counter(r["reason"] for r in summary["reports"]).items():
+        say(f"== {count} reports on the console that are no complaints: {reason}")
     if bad:
         wrong.append((3, "the kernel complained: " + console[bad[0]].strip()))
         show(console[bad[0]:], 20)
