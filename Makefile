@@ -14,7 +14,7 @@
 #: make regress             the kernel's other selftests around exit: base against patched
 #:
 #: Each sets up what it needs. Variables:
-#:   CONFIG=default|debug|off   which kernel: qemu-config/CONFIG.config
+#:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
 #:   BASE=1                     the kernel without the series (exec, shell, test)
 #:   KDIR=/path/to/linux        your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch

@@ -106,7 +106,12 @@ src=$tree${BASE:+-base}${MUTANT:+-mutant}
 obj=$src/obj-$CONFIG
 # shellcheck disable=SC2034 # used by the scripts that source this
 jobs=${JOBS:-$(nproc)}
-if [ "$CONFIG" = debug ]; then
+# With checkers in the kernel all takes longer.
+# shellcheck disable=SC2034 # used by the scripts that source this
+slow=1
+if [[ $CONFIG = debug || $CONFIG = kcsan ]]; then
+	# shellcheck disable=SC2034
+	slow=10
 	export MEMORY=${MEMORY:-2G}
 fi
 
