@@ -39,17 +39,23 @@
 #define MFD_EXEC 0
 #endif
 
+/* The CPUs that we may use: as it was before the first thread was pinned. */
+static cpu_set_t all_cpus;
+
+static void __attribute__((constructor)) find_cpus(void)
+{
+	sched_getaffinity(0, sizeof(all_cpus), &all_cpus);
+}
+
 /* Pins the calling thread to a CPU, 0 or 1, if there are two. */
 static void pin_to(int nr)
 {
-	cpu_set_t all, one;
+	cpu_set_t one;
 	int cpu;
 
-	if (sched_getaffinity(getpid(), sizeof(all), &all))
-		return;
 	CPU_ZERO(&one);
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &all))
+		if (!CPU_ISSET(cpu, &all_cpus))
 			continue;
 		CPU_ZERO(&one);
 		CPU_SET(cpu, &one);

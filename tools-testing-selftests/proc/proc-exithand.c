@@ -13,6 +13,8 @@
 #define _GNU_SOURCE
 #include <linux/posix_types.h>
 #include <linux/aio_abi.h>
+#include <dirent.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
@@ -318,6 +320,49 @@ TEST_F(file, kernel_thread_lives)
 	ASSERT_LE(0, fd) TH_LOG("open: %s", strerror(-fd));
 	EXPECT_EQ(0, poll_now(fd));
 	EXPECT_EQ(-EAGAIN, read_now(fd));
+}
+
+/* The kernel thread that looks after the pressure triggers; 0 if there is none. */
+static pid_t find_psimon(void)
+{
+	struct dirent *entry;
+	char buf[512];
+	pid_t pid = 0;
+	DIR *dir;
+
+	dir = opendir("/proc");
+	while (dir && !pid && (entry = readdir(dir)))
+		if (atoi(entry->d_name) > 0 &&
+		    slurp(buf, sizeof(buf), "/proc/%s/stat", entry->d_name) > 0 &&
+		    strstr(buf, " (psimon) ") && strstr(buf, ") S 2 "))
+			pid = atoi(entry->d_name);
+	if (dir)
+		closedir(dir);
+	return pid;
+}
+
+/* Of those, this one comes and goes at our will. */
+TEST_F(file, kernel_thread_exits)
+{
+	static const char trigger[] = "some 150000 1000000";
+	pid_t pid = 0;
+	int psi;
+
+	if (find_psimon())
+		SKIP(return, "someone else has a pressure trigger");
+	psi = open("/proc/pressure/cpu", O_RDWR | O_CLOEXEC);
+	if (psi < 0)
+		SKIP(return, "no /proc/pressure: %s", strerror(errno));
+	if (write(psi, trigger, sizeof(trigger)) < 0)
+		SKIP(return, "no pressure trigger: %s", strerror(errno));
+	ASSERT_TRUE(eventually((pid = find_psimon()) != 0));
+	watcher_start(_metadata, &self->w, HOW_READ, pid);
+	watcher_start(_metadata, &self->v, HOW_POLL, pid);
+	watcher_sleeps(_metadata, &self->w);
+	watcher_sleeps(_metadata, &self->v);
+	ASSERT_EQ(0, close(psi));
+	watcher_returns(_metadata, &self->w);
+	watcher_returns(_metadata, &self->v);
 }
 
 /*
@@ -1049,6 +1094,179 @@ TEST_F(file, open_without_a_free_descriptor)
 	EXPECT_EQ(0, poll_now(OPEN(O_RDONLY)));
 	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
 	EXPECT_EQ(POLL_EXITED, poll_bounded(fd));
+}
+
+/*
+ * A memory cgroup without memory.
+ *
+ * The kernel reports each time on its console that it found nobody to kill.
+ */
+#define MEM_FILES	8192
+#define MEM_PROCESSES	8
+
+struct mem {
+	int ready[2], go[2];
+	pid_t pid[MEM_PROCESSES + 1];	/* the last one is watched already */
+	/* What open said: at last; of one not opened before; and afterwards. */
+	int full[MEM_PROCESSES], first[MEM_PROCESSES], again[MEM_PROCESSES];
+	unsigned int files;
+};
+
+/* Runs in the group.  A page fault would be stuck, so there must be none. */
+static int mem_opener(struct mem *m)
+{
+	static int fds[MEM_FILES];
+	struct rlimit lim = { MEM_FILES + 64, MEM_FILES + 64 };
+	int i, fd;
+
+	/* Nor shall the table of files grow. */
+	if (setrlimit(RLIMIT_NOFILE, &lim) ||
+	    dup2(m->go[0], MEM_FILES + 32) < 0 ||
+	    !put_file("/proc/self/oom_score_adj", "-1000") ||
+	    mlockall(MCL_CURRENT))
+		return 1;
+	if (!put_byte(m->ready[1], 0) || get_byte(m->go[0]) < 0)
+		return 2;
+
+	for (i = 0; i < MEM_PROCESSES; i++) {
+		do {
+			fd = exithand_open(m->pid[MEM_PROCESSES], O_RDONLY);
+			if (fd >= 0)
+				fds[m->files++] = fd;
+		} while (fd >= 0 && m->files < MEM_FILES);
+		m->full[i] = fd;
+		if (m->files == 0)
+			return 3;
+		/* Room for a file, and not for what its first open needs. */
+		close(fds[--m->files]);
+		m->first[i] = exithand_open(m->pid[i], O_RDONLY);
+	}
+	if (!put_byte(m->ready[1], 0) || get_byte(m->go[0]) < 0)
+		return 4;
+
+	for (i = 0; i < MEM_PROCESSES; i++)
+		m->again[i] = exithand_open(m->pid[i], O_RDONLY);
+	if (!put_byte(m->ready[1], 0))
+		return 5;
+	/* All of these are told. */
+	for (i = 0; i < MEM_PROCESSES; i++)
+		if (m->again[i] >= 0 && poll_bounded(m->again[i]) != POLL_EXITED)
+			return 6;
+	for (fd = 0; (unsigned int)fd < m->files; fd++)
+		if (poll_bounded(fds[fd]) != POLL_EXITED)
+			return 7;
+	return 0;
+}
+
+static int mem_process(void *arg)
+{
+	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (;;)
+		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	return 0;
+}
+
+static bool mem_limit(const char *group, const char *limit)
+{
+	char path[96];
+	int fd;
+	bool ok;
+
+	/* With O_NONBLOCK nobody is killed for it before it is reached. */
+	snprintf(path, sizeof(path), "%s/memory.max", group);
+	fd = open(path, O_WRONLY | O_CLOEXEC | O_NONBLOCK);
+	ok = fd >= 0 && write(fd, limit, strlen(limit)) > 0;
+	close(fd);
+	return ok;
+}
+
+static bool mem_answer(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, BOUND_MS) == 1 && get_byte(fd) == 0;
+}
+
+TEST_F(file, open_without_memory_in_the_cgroup)
+{
+	static const char root[] = "/sys/fs/cgroup";
+	char group[64], path[96], buf[256];
+	int i, failed = 0, status = -1;
+	pid_t child, me = getpid();
+	struct stat st;
+	struct mem *m;
+	char *stack;
+	int was_on;
+
+	if (geteuid())
+		SKIP(return, "needs root to set a limit");
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
+	if (slurp(buf, sizeof(buf), "%s", path) < 0)
+		SKIP(return, "no cgroups: %s", strerror(errno));
+	was_on = !!strstr(buf, "memory");
+	if (!was_on && !put_file(path, "+memory"))
+		SKIP(return, "no memory cgroup: %s", strerror(errno));
+	snprintf(group, sizeof(group), "%s/exithand-%d", root, me);
+	ASSERT_EQ(0, mkdir(group, 0755));
+
+	m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE,
+		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	stack = malloc(STACK_SIZE);
+	ASSERT_TRUE(m != MAP_FAILED && stack);
+	ASSERT_EQ(0, pipe(m->ready));
+	ASSERT_EQ(0, pipe(m->go));
+	for (i = 0; i <= MEM_PROCESSES; i++) {
+		m->pid[i] = clone(mem_process, stack + STACK_SIZE,
+				  CLONE_VM | SIGCHLD, NULL);
+		ASSERT_LT(0, m->pid[i]);
+		/* What the lookup needs is not what this is about. */
+		snprintf(path, sizeof(path), "/proc/%d/exithand", m->pid[i]);
+		ASSERT_EQ(0, stat(path, &st));
+	}
+	ASSERT_LE(0, exithand_open(m->pid[MEM_PROCESSES], O_RDONLY));
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		_exit(put_file(path, "0") ? mem_opener(m) : 9);
+	}
+	EXPECT_TRUE(mem_answer(m->ready[0]));
+	EXPECT_LT(0, slurp(buf, sizeof(buf), "%s/memory.current", group));
+	EXPECT_TRUE(mem_limit(group, buf));
+	EXPECT_TRUE(put_byte(m->go[1], 0) && mem_answer(m->ready[0]))
+		TH_LOG("the opener does not come back");
+	EXPECT_TRUE(mem_limit(group, "max"));
+	EXPECT_TRUE(put_byte(m->go[1], 0) && mem_answer(m->ready[0]));
+
+	for (i = 0; i < MEM_PROCESSES; i++) {
+		EXPECT_EQ(-ENOMEM, m->full[i])
+			TH_LOG("open of many files: %s",
+			       m->full[i] < 0 ? strerror(-m->full[i]) :
+						"there was memory");
+		EXPECT_TRUE(m->first[i] >= 0 || m->first[i] == -ENOMEM)
+			TH_LOG("open: %s", strerror(-m->first[i]));
+		failed += m->first[i] == -ENOMEM;
+		EXPECT_LE(0, m->again[i])
+			TH_LOG("open with memory: %s", strerror(-m->again[i]));
+	}
+	EXPECT_LT(0, failed);
+	ksft_print_msg("%u files more, %d of %d first opens failed\n",
+		       m->files, failed, MEM_PROCESSES);
+	for (i = 0; i <= MEM_PROCESSES; i++)
+		kill(m->pid[i], SIGKILL);
+	if (!eventually(waitpid(child, &status, WNOHANG) == child)) {
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+	}
+	EXPECT_EQ(0, status) TH_LOG("the opener: wait status %#x", status);
+	/* Nothing above returns early: all of this has to go. */
+	EXPECT_TRUE(eventually(!rmdir(group)));
+	if (!was_on) {
+		snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
+		EXPECT_TRUE(put_file(path, "-memory"));
+	}
 }
 
 /* The answer, within bounds; -ETIME if there is none. */
