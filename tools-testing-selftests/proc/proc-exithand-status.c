@@ -10,8 +10,7 @@
  * death.*: ways to die, each seen by who was there before and by who came late.
  * traced.*, core.*: where the status of the process is not that of its leader.
  * life.*: what is no exit has no status, and races with what is one.
- * holder.*, pidns.*: who may look, and from where.  shell.*: what is in
- * Documentation/filesystems/exithand.rst.
+ * holder.*, pidns.*: who may look, and from where.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -1246,86 +1245,6 @@ TEST_F(pidns, looked_at_from_one_below)
 	ASSERT_TRUE(put_byte(steps[1], 'r'));
 	child_ends(_metadata, child);
 	GONE(fd, EXITED(7));
-}
-
-/*
- * In a shell, as Documentation/filesystems/exithand.rst has it.
- */
-#define ONE_LINER							\
-	"awk '/^ExitStatus:/ { print $2 % 128 ? 128 + $2 % 128 : $2 / 256 }'" \
-	" /proc/self/fdinfo/3"
-
-FIXTURE(shell)
-{
-	struct target t;
-	int pidfd;
-	FILE *out;
-};
-
-FIXTURE_VARIANT(shell)
-{
-	struct order order;
-	int status;
-	const char *says;
-};
-
-FIXTURE_VARIANT_ADD(shell, exit_0)
-{
-	.order = { DO_EXIT, 0 }, .status = EXITED(0), .says = "0\n",
-};
-
-FIXTURE_VARIANT_ADD(shell, exit_7)
-{
-	.order = { DO_EXIT, 7 }, .status = EXITED(7), .says = "7\n",
-};
-
-FIXTURE_VARIANT_ADD(shell, exit_255)
-{
-	.order = { DO_EXIT, 255 }, .status = EXITED(255), .says = "255\n",
-};
-
-FIXTURE_VARIANT_ADD(shell, sigkill)
-{
-	.order = { DO_SIGNAL, SIGKILL }, .status = SIGKILL, .says = "137\n",
-};
-
-FIXTURE_SETUP(shell)
-{
-	signal(SIGPIPE, SIG_IGN);
-	if (!exithand_needed(_metadata))
-		return;
-	if (system("command -v awk cat >/dev/null"))
-		SKIP(return, "no awk, or no cat");
-	START(SPAWN_FORK);
-}
-
-FIXTURE_TEARDOWN(shell)
-{
-	target_end(&self->t);
-}
-
-TEST_F(shell, one_liner)
-{
-	char script[256], line[64] = "";
-	struct pollfd pfd = { .events = POLLIN };
-
-	snprintf(script, sizeof(script),
-		 "exec 3< /proc/%d/exithand && echo open && cat <&3 && %s",
-		 self->t.pid, ONE_LINER);
-	self->out = popen(script, "re");
-	ASSERT_NE(NULL, self->out);
-	pfd.fd = fileno(self->out);
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
-	ASSERT_NE(NULL, fgets(line, sizeof(line), self->out));
-	ASSERT_STREQ("open\n", line);
-
-	LAST(variant->order.what, variant->order.nr);
-	REAPED(variant->status);
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
-	ASSERT_NE(NULL, fgets(line, sizeof(line), self->out));
-	EXPECT_STREQ(variant->says, line);
-	EXPECT_EQ(NULL, fgets(line, sizeof(line), self->out));
-	EXPECT_EQ(0, pclose(self->out));
 }
 
 int main(int argc, char **argv)

@@ -71,18 +71,6 @@ static void target_zombie(struct __test_metadata *_metadata, struct target *t)
 /* Evaluates to what the call returned, or to -errno. */
 #define RET(call) ({ long __ret = (call); __ret < 0 ? -errno : __ret; })
 
-static bool put_file(const char *path, const char *what)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, what, strlen(what)) > 0;
-	close(fd);
-	return ok;
-}
-
 /* The user and group that own nothing here. */
 #define NOBODY 65534
 
@@ -1870,6 +1858,8 @@ FIXTURE_SETUP(core)
 		     strerror(errno));
 	}
 	target_start(_metadata, &self->t);
+	/* An assertion that fails must not dump to that socket, too. */
+	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 0));
 }
 
 /* In the parent, which is there whatever becomes of the test. */

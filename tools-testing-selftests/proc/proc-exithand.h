@@ -158,6 +158,18 @@ static inline bool put_byte(int fd, char c)
 	return write(fd, &c, 1) == 1;
 }
 
+static inline bool put_file(const char *path, const char *what)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, what, strlen(what)) > 0;
+	close(fd);
+	return ok;
+}
+
 /* Reads a whole small file below /proc; its length, or -1. */
 static inline ssize_t slurp(char *buf, size_t size, const char *fmt, ...)
 {
