@@ -19,6 +19,7 @@
 #:   KDIR=/path/to/linux        your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch
 #:   T=name                     test: only this program, e.g. T=proc-exithand
+#:   QUICK=1                    test: without the two minutes of stress
 #:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
@@ -37,7 +38,7 @@ verbs := run test kunit stress exec shell tree patches check litmus mutants regr
 # As the user wrote it: a $ in CMD is the guest's, not make's.
 export EXITHAND_CMD := $(value CMD)
 unexport CMD
-export KDIR CONFIG BASE PATCH T M N SEED V ACCEL JOBS STRESS_LIMIT
+export KDIR CONFIG BASE PATCH T QUICK M N SEED V ACCEL JOBS STRESS_LIMIT
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180
 KUNIT_LIMIT ?= 300

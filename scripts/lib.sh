@@ -171,6 +171,7 @@ in_vm() {
 
 # selftests_cmd SELECTION...: have $run/cmd run these of the installed selftests
 # (options of the kernel's run_kselftest.sh), and show what fails or is skipped.
+# $tests_env has variables for them.
 selftests_cmd() {
 	cat >"$run/cmd" <<-EOF
 		uname -r >uname
@@ -178,7 +179,7 @@ selftests_cmd() {
 		ln -sfn /proc/self/fd/1 /dev/stdout
 		export DURATION=1 # of each case in proc-maps-race; 5 s by itself
 		cd $(printf %q "$obj/tests")
-		./run_kselftest.sh $* 2>&1 |
+		env ${tests_env:-} ./run_kselftest.sh $* 2>&1 |
 			tee "\$OLDPWD/test.ktap" | stdbuf -oL grep -E "${V:+|}^(not ok|ok .*# SKIP)|^# +not ok"
 		exit 0
 	EOF
