@@ -10,6 +10,7 @@
 #: make mutants             put faults into the kernel: do the tests catch each?
 #: make patches             fold edits (folders, commits in build/linux) into patches/
 #: make check               all checks that need no kernel build
+#: make each                each patch alone: tools, builds, boots, tests; a table
 #: make litmus              the litmus tests against the kernel's memory model
 #: make regress             the kernel's other selftests around exit: base against patched
 #:
@@ -17,7 +18,8 @@
 #:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
 #:   BASE=1                     the kernel without the series (exec, shell, test)
 #:   KDIR=/path/to/linux        your own kernel tree; it is only read
-#:   PATCH=N                    patches: fold edits in the folders into the Nth patch
+#:   PATCH=N                    patches: fold edits in the folders into the Nth patch;
+#:                              each: only that one
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   QUICK=1                    test: without the two minutes of stress
 #:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
@@ -30,7 +32,7 @@
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test kunit stress exec shell tree patches check litmus mutants regress
+verbs := run test kunit stress exec shell tree patches check each litmus mutants regress
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help

@@ -17,8 +17,10 @@ CONFIG=${CONFIG:-default}
 BASE=${BASE:-}
 # Not the user's to set: scripts/mutants names a fault here.
 MUTANT=${MUTANT:-}
+# And scripts/each says that it is it.
+EACH=${EACH:-}
 V=${V:-}
-export EXITHAND_CACHE=$cache CONFIG BASE MUTANT V
+export EXITHAND_CACHE=$cache CONFIG BASE MUTANT EACH V
 
 # Everything but the guest's own output goes to stderr.
 note() { printf '%s\n' "$*" >&2; }
@@ -102,7 +104,7 @@ tree=$work/linux
 # The sources of this kernel, and what is built from them. An object directory
 # just below the sources makes all paths relative, so that the unpatched and
 # the patched kernel share ccache's objects.
-src=$tree${BASE:+-base}${MUTANT:+-mutant}
+src=$tree${BASE:+-base}${MUTANT:+-mutant}${EACH:+-each}
 obj=$src/obj-$CONFIG
 # shellcheck disable=SC2034 # used by the scripts that source this
 jobs=${JOBS:-$(nproc)}
@@ -142,6 +144,7 @@ kmake() {
 		clippy-driver:CLIPPY_DRIVER bindgen:BINDGEN; do
 		args+=("${tool#*:}=$(command -v "${tool%:*}")")
 	done
+	[ "$CONFIG" != arm64 ] || args+=(ARCH=arm64)
 	# Not in ccache's depend mode, which does not see that an assembler file has
 	# another in it (.incbin): an earlier kernel would be in the bzImage. The
 	# namespace keeps out what an earlier version of this line has put there.

@@ -647,6 +647,357 @@ class Regress(unittest.TestCase):
                                         "patched": ([], {"proc/read": "pass"})}]), 6)
 
 
+class Each(unittest.TestCase):
+    """What make each has to run, and its table, for a series of three patches."""
+
+    MAINTAINERS = """\
+List of maintainers
+===================
+
+ALPHA
+M:	A <a@localhost>
+S:	Maintained
+F:	alpha/
+
+GAMMA
+S:	Maintained
+F:	gamma/
+"""
+
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.top = Path(self.tmp.name)
+        self.tree = self.top / "build/linux"
+        for folder in ("scripts", "patches", "build/linux"):
+            (self.top / folder).mkdir(parents=True)
+        for name in ("each.py", "series.py", "verdict.py"):
+            shutil.copy(TOP / "scripts" / name, self.top / "scripts")
+        self.git("init", "-q", "-b", "exithand")
+        self.git("config", "user.name", "Tester")
+        self.git("config", "user.email", "tester@localhost")
+        self.commit("base", **{"kernel/fork.c": "int fork;\n", "rust/kernel/lib.rs": "//\n",
+                               "fs/proc/Kconfig": "menu\n"})
+        self.git("tag", "base")
+        self.gates = self.each("gates").split()
+        self.salts(**{})
+        self.build()
+
+    def tearDown(self):
+        self.tmp.cleanup()
+
+    def git(self, *args):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        subprocess.run(["git", "-C", self.tree, *args], check=True, capture_output=True, env=env)
+
+    def commit(self, subject, **files):
+        for name, text in files.items():
+            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.tree / name).write_text(text)
+        self.git("add", "--force", ".")
+        self.git("commit", "-q", "-m", subject)
+
+    def build(self, fork="int fork, more;\n", test="int main;\n", message="one"):
+        """The series: Rust, then C with the option, then a test."""
+        self.git("reset", "-q", "--hard", "base")
+        self.commit("one", **{"rust/kernel/queue.rs": "// queue\n"})
+        self.commit("two", **{"kernel/fork.c": fork, "fs/proc/Kconfig": "config\n"})
+        self.commit("three", **{"tools/testing/selftests/proc/proc-exithand.c": test})
+        self.git("tag", "-f", "applied")
+        for number, text in enumerate((message, "two", "three"), 1):
+            (self.top / f"patches/000{number}-x.patch").write_text(text)
+
+    def salts(self, **other):
+        (self.top / "salts").write_text("".join(
+            f"{gate} {other.get(gate, 'salt')}\n" for gate in self.gates))
+
+    def each(self, *args, code=0, patch=""):
+        done = subprocess.run(
+            [sys.executable, self.top / "scripts/each.py", *args, "--tree", self.tree, "--salts",
+             self.top / "salts"], text=True, capture_output=True, check=False,
+            env=dict(os.environ, PATCH=patch))
+        self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+        self.said = done.stdout + done.stderr
+        return done.stdout
+
+    def plan(self, **kw):
+        return [(int(n), gate) for n, _, gate in map(str.split, self.each("plan", **kw).splitlines())]
+
+    def judge(self, number, gate, log="", status=0, code=0, before=None):
+        (self.top / "log").write_text(log)
+        more = []
+        if before is not None:
+            (self.top / "before").write_text(before)
+            more = ["--before", self.top / "before"]
+        self.each("judge", str(number), gate, "--log", self.top / "log", "--status", str(status),
+                  *more, code=code)
+
+    def all_ok(self):
+        subprocess.run([sys.executable, "-c", '''
+import each
+all = each.Each("build/linux", "salts")
+for patch, gate in all.plan():
+    all.keep(patch, gate, 0, "", [], 0)
+'''], cwd=self.top, check=True, env=dict(os.environ, PYTHONPATH="scripts", PYTHONDONTWRITEBYTECODE="1"))
+
+    def row(self, gate, **kw):
+        table = self.each("table", **kw).splitlines()
+        return next(line for line in table if line.startswith(gate + " "))[len("maintainers"):].split()
+
+    def test_plan(self):
+        plan = self.plan()
+        self.assertEqual([gate for n, gate in plan if n == 0], ["W=1", "sparse", "clippy", "docs"])
+        self.assertEqual([gate for n, gate in plan if n == 1],
+                         ["checkpatch", "maintainers", "rustfmt", "clippy", "rustdoc", "default",
+                          "boots", "rust-off"])
+        self.assertEqual([gate for n, gate in plan if n == 2],
+                         ["checkpatch", "maintainers", "kernel-doc", "W=1", "sparse", "default",
+                          "boots", "hand-off", "rust-off"])
+        self.assertEqual([gate for n, gate in plan if n == 3],
+                         ["checkpatch", "maintainers", "tests", "allno", "proc-off", "up", "rt",
+                          "arm64", "docs"])
+        self.assertEqual(plan, sorted(plan, key=lambda p: p[0]))
+
+    def test_all_is_well(self):
+        self.all_ok()
+        self.assertEqual(self.plan(), [])
+        self.assertEqual(self.row("default"), ["ok", "ok", "as", "2"])
+        self.assertEqual(self.row("hand-off"), ["-", "ok", "as", "2"])
+        self.assertEqual(self.row("tests"), ["-", "-", "ok"])
+        self.assertEqual(self.row("allno"), ["-", "-", "ok"])
+        self.assertIn("0 failed, 0 not run", self.said)
+        self.assertEqual((self.top / "build/results/each.txt").read_text(), self.said)
+
+    def test_not_run(self):
+        self.assertEqual(self.row("tests", code=6), ["-", "-", "?"])
+        self.assertIn("?     3 tests: was not run", self.said)
+        self.all_ok()
+        next((self.top / "build/each").glob("arm64-*.json")).unlink()
+        self.assertEqual(self.row("arm64", code=6), ["-", "-", "?"])
+
+    def test_what_changes_runs_again(self):
+        self.all_ok()
+        self.build(message="ONE")
+        self.assertEqual(self.plan(), [(1, "checkpatch")])
+        self.all_ok()
+        self.build(message="ONE", test="int main();\n")
+        self.assertEqual(self.plan(), [(3, "tests")])
+        self.all_ok()
+        self.salts(rt="other")
+        self.assertEqual(self.plan(), [(3, "rt")])
+        self.all_ok()
+        self.build(message="ONE", test="int main();\n", fork="int fork, other;\n")
+        self.assertEqual({n for n, _ in self.plan()}, {2, 3})
+        self.assertNotIn((3, "default"), self.plan())
+        with (self.top / "scripts/each.py").open("a") as script:
+            script.write("#\n")
+        self.assertIn((1, "default"), self.plan())
+
+    def test_failure(self):
+        self.all_ok()
+        self.build(fork="int fork\n")
+        log = "  CC      kernel/fork.o\n../kernel/fork.c:1:9: error: expected ';'\nmake: *** [x] Error 2\n"
+        self.judge(2, "default", log + "exithand: the kernel does not build\n", 11, code=1)
+        self.all_ok()
+        self.judge(2, "default", log, 11, code=1)
+        self.assertEqual(self.row("default", code=11), ["ok", "FAIL", "FAIL"])
+        self.assertEqual(self.said.count("FAIL  2 default: ../kernel/fork.c:1:9: error: expected ';'"), 1)
+        # It is tried again.
+        self.assertEqual(self.plan(), [(2, "default")])
+
+    def test_failure_that_says_nothing(self):
+        for gate, status, code in (("boots", 4, 4), ("checkpatch", 4, 1), ("tests", 99, 1)):
+            self.all_ok()
+            self.judge(3, gate, status=status, code=1)
+            self.row(gate, code=code)
+            self.assertIn(f"{gate}: ends with {status} and says nothing", self.said)
+
+    def test_warning_is_a_failure(self):
+        for line in ("fs/proc/base.c:1:2: warning: unused [-Wunused]", "warning: unused\n --> fs/a.rs:1:2",
+                     "ld.lld: warning: x", "vmlinux.o: warning: objtool: x", "WARNING: modpost: x",
+                     ".config:1:warning: symbol x", "x.c:1:2: error: not status 0"):
+            self.judge(1, "default", f"  CC x.o\n{line}\n", code=1)
+            self.assertIn(line.splitlines()[0], self.said)
+        for line in ("  CC      lib/warning.o", "warning: `kernel` (lib) generated 2 warnings",
+                     "  cc -Wno-warning -Werror"):
+            self.judge(1, "default", line + "\n")
+
+    def test_only_what_is_new_counts(self):
+        old = "../kernel/fork.c:7:1: warning: no `x` at 0x10"
+        self.judge(2, "W=1", code=1)
+        self.assertIn("what the base says is not known", self.said)
+        self.judge(0, "W=1", old)
+        self.judge(2, "W=1", old.replace(":7:", ":12:").replace("0x10", "0x20"))
+        for new in ("../kernel/fork.c:7:1: warning: no `y`", "../kernel/exit.c:7:1: warning: no `x`",
+                    "../kernel/fork.c:7:1: error: no `x` at 0x10"):
+            self.judge(2, "W=1", f"{old}\n{new}\n", code=1)
+            self.assertIn(new, self.said)
+        # One more of the same; but not the same line again.
+        self.judge(2, "W=1", f"{old}\n{old.replace(':7:', ':9:')}\n", code=1)
+        self.judge(2, "W=1", f"{old}\n{old}\n")
+        # Another gate's, of the same log.
+        self.judge(2, "W=1", "warning: unused\n   --> ../fs/proc/exithand.rs:1:2\n")
+        self.judge(2, "kernel-doc", "Warning: kernel/fork.c:9 no x\n", code=1, before="")
+        self.judge(2, "kernel-doc", "Warning: kernel/fork.c:9 no x\n",
+                   before="Warning: kernel/fork.c:8 no x\n")
+
+    def test_only_our_files_count(self):
+        self.judge(1, "rustdoc", "warning: unresolved\n   --> ../rust/kernel/lib.rs:1:1\n")
+        self.judge(1, "rustdoc", "warning: unresolved\n   --> ../rust/kernel/queue.rs:1:1\n", code=1)
+        self.judge(1, "rustdoc", "warning: srctree/ link to x does not exist\n", code=1)
+
+    def test_one_patch(self):
+        self.assertEqual({n for n, _ in self.plan(patch="2")}, {0, 2})
+        self.assertIn((3, "default"), self.plan(patch="3"))
+        for number, gate in self.plan(patch="2"):
+            self.judge(number, gate)
+        self.assertEqual(self.row("default", patch="2"), ["ok"])
+        self.row("default", code=6)
+        for patch in ("0", "4", "x"):
+            self.each("plan", patch=patch, code=6)
+
+    def test_maintainers_in_order(self):
+        script = TOP / "build/linux/scripts/parse-maintainers.pl"
+        if not script.exists():
+            self.fail("no kernel tree in build/linux")
+        entry = "BETA\nL:\tb@localhost\nS:\tMaintained\nF:\tbeta/\nF:\tgamma/b\n\n"
+
+        def order(text, place="GAMMA", code=0):
+            (self.top / "old").write_text(self.MAINTAINERS)
+            (self.top / "new").write_text(self.MAINTAINERS.replace(place + "\n", text + place + "\n"))
+            self.each("order", self.top / "old", self.top / "new", "--script", script, code=code)
+        order("")
+        order(entry)
+        order(entry, "ALPHA", code=1)
+        self.assertIn("BETA stands before ALPHA", self.said)
+        order(entry.replace("L:\tb@localhost\nS:\tMaintained\n", "S:\tMaintained\nL:\tb@localhost\n"),
+              code=1)
+        self.assertIn("BETA: its lines", self.said)
+        order(entry.replace("F:\tbeta/\nF:\tgamma/b\n", "F:\tgamma/b\nF:\tbeta/\n"), code=1)
+
+
+class EachRun(unittest.TestCase):
+    """scripts/each with something else in place of the kernel, its tools and the machine."""
+
+    BUILD = """\
+. "${BASH_SOURCE[0]%/*}/lib.sh"
+mkdir -p "$obj/tests/proc" "$build/logs"
+echo CONFIG_PROC_EXITHAND=y >"$obj/.config"
+echo proc:proc-exithand >"$obj/tests/kselftest-list.txt"
+echo "  CC      $CONFIG" >"$build/logs/kernel-$CONFIG-each.log"
+: >"$build/logs/selftests.log"
+# A compiler warns once.
+[ "$CONFIG" != "${WARNS:-}" ] || [ -e "$obj/built" ] ||
+	echo "kernel/fork.c:1:1: warning: $CONFIG" >>"$build/logs/kernel-$CONFIG-each.log"
+touch "$obj/built"
+[ "$CONFIG" != "${BREAKS:-}" ] || { echo "exithand: the kernel does not build: x" >&2; exit 11; }
+"""
+    MAKE = """\
+[ "$*" != "${*%C=2*}" ] && ! [ "${NO_SPARSE:-}" ] && echo "  CHECK   ../kernel/fork.c"
+echo "  CC      kernel/fork.o"
+echo "  CLIPPY L rust/kernel.o"
+"""
+    MACHINE = """\
+import os, pathlib, sys
+run = pathlib.Path(sys.argv[sys.argv.index("--dir") + 1])
+(run / "console.log").write_text(CONSOLE)
+(run / "end").write_text("ended\\ntcg\\n9.0\\n")
+(run / "status").write_text(os.environ.get("ENDS", "0"))
+(run / "test.ktap").write_text(KTAP)
+"""
+
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory()
+        self.top = Path(self.tmp.name)
+        tree = self.top / "build/linux"
+        for name, text in {
+                "MAINTAINERS": Each.MAINTAINERS, "kernel/fork.c": "int fork;\n",
+                "fs/proc/Kconfig": "menu\n", "scripts/checkpatch.pl": "exit 0\n",
+                "scripts/checker-valid.sh": "echo 1\n",
+                "scripts/get_maintainer.pl": "print 'a@localhost'\n",
+                "scripts/parse-maintainers.pl": "exit(system('cp', map { /put=(.*)/ } @ARGV) != 0)\n",
+                "tools/docs/kernel-doc": "\n", "tools/lib/python/kdoc": "\n"}.items():
+            self.write(tree / name, text)
+        shutil.copytree(TOP / "qemu-config", self.top / "qemu-config")
+        for name in ("each", "each.py", "lib.sh", "series.py", "verdict.py"):
+            (self.top / "scripts").mkdir(exist_ok=True)
+            shutil.copy(TOP / "scripts" / name, self.top / "scripts")
+        for name, text in (("setup", ""), ("tree", ""), ("build", self.BUILD)):
+            self.write(self.top / "scripts" / name, "#!/bin/bash\n" + text, 0o755)
+        self.write(self.top / "scripts/vm.py", f"CONSOLE, KTAP = {CONSOLE!r}, {KTAP!r}\n" + self.MACHINE)
+        for name in ("clang", "ld.lld", "rustc", "rustfmt", "rustdoc", "bindgen", "sparse", "codespell",
+                     "sphinx-build", "qemu-system-x86_64", "clippy-driver", "make"):
+            self.write(self.top / "cache/tools/bin" / name,
+                       "#!/bin/bash\n" + (self.MAKE if name == "make" else "echo 1.0\n"), 0o755)
+        test = "tools/testing/selftests/proc/proc-exithand.c"
+        self.git("init", "-q", "-b", "exithand")
+        for subject, files in (("base", {}), ("one", {"kernel/fork.c": "int fork, more;\n",
+                                                      "fs/proc/Kconfig": "config PROC_EXITHAND\n"}),
+                               ("two", {test: "int main;\n"})):
+            for name, text in files.items():
+                self.write(tree / name, text)
+            self.git("add", "--force", ".")
+            self.git("-c", "user.name=Tester", "-c", "user.email=tester@localhost", "commit", "-q",
+                     "-m", subject)
+            self.git("tag", {"base": "base"}.get(subject, "applied"), "-f")
+        self.git("format-patch", "-q", "-o", self.top / "patches", "base")
+        self.write(self.top / "tools-testing-selftests/proc/proc-exithand.c", "int main;\n")
+
+    def tearDown(self):
+        self.tmp.cleanup()
+
+    @staticmethod
+    def write(file, text, mode=0o644):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        file.chmod(mode)
+
+    def git(self, *args):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        subprocess.run(["git", "-C", self.top / "build/linux", *args], check=True,
+                       capture_output=True, env=env)
+
+    def run_each(self, code, **env):
+        done = subprocess.run(
+            [self.top / "scripts/each"], text=True, capture_output=True, check=False,
+            env=dict(os.environ, EXITHAND_CACHE=str(self.top / "cache"), KDIR="", BASE="",
+                     CONFIG="", PATCH="", V="", **env))
+        self.said, self.table = done.stderr, done.stdout
+        self.assertEqual(done.returncode, code, self.said + self.table)
+
+    def row(self, gate):
+        return next(line for line in self.table.splitlines()
+                    if line.startswith(gate + " "))[len("maintainers"):].split()
+
+    def test_all_is_well(self):
+        self.run_each(0)
+        self.assertEqual(self.row("default"), ["ok", "as", "1"])
+        self.assertEqual(self.row("sparse"), ["ok", "-"])
+        self.assertEqual(self.row("tests"), ["-", "ok"])
+        self.assertIn("0 failed, 0 not run", self.table)
+        self.run_each(0)
+        self.assertNotIn("patch", self.said)
+
+    def test_warning_is_not_forgotten(self):
+        for _ in range(2):
+            self.run_each(1, WARNS="default")
+            self.assertEqual(self.row("default"), ["FAIL", "FAIL"])
+            self.assertIn("FAIL  1 default: kernel/fork.c:1:1: warning: default", self.table)
+        self.run_each(0)
+
+    def test_failures(self):
+        self.run_each(11, BREAKS="rt")
+        self.assertEqual(self.row("rt"), ["-", "FAIL"])
+        self.assertEqual(self.row("up"), ["-", "ok"])
+
+    def test_demonstration_fails(self):
+        self.run_each(1, ENDS="1")
+        self.assertEqual(self.row("boots"), ["FAIL", "FAIL"])
+
+    def test_sparse_does_not_look(self):
+        self.run_each(6, NO_SPARSE="1")
+        self.assertEqual(self.row("sparse"), ["FAIL", "-"])
+
+
 class Import(unittest.TestCase):
     """A tree of the user's own, KDIR, that is copied."""
 
