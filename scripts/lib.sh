@@ -154,22 +154,6 @@ kmake() {
 		make "${args[@]}" "$@"
 }
 
-# checkpatch_words: codespell's words, but for what is a name in the kernel.
-checkpatch_words() {
-	local words
-	words=$(python3 -c 'import codespell_lib, os
-print(os.path.dirname(codespell_lib.__file__) + "/data/dictionary.txt")') || return
-	grep -v '^filp->' "$words"
-}
-
-# checkpatch PATCH WORDS: the sign-off is the submitter's to add. Whether
-# MAINTAINERS knows new files, knows_maintainer tells.
-checkpatch() {
-	(cd "$tree" && perl scripts/checkpatch.pl --strict --codespell \
-		--codespellfile "$2" --no-signoff --ignore FILE_PATH_CHANGES \
-		--no-summary --quiet --show-types "$top/$1")
-}
-
 # knows_maintainer TREE FILE: does MAINTAINERS there? For a new file the list for
 # all is not enough.
 knows_maintainer() {

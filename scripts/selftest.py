@@ -918,7 +918,7 @@ run = pathlib.Path(sys.argv[sys.argv.index("--dir") + 1])
                 "tools/docs/kernel-doc": "\n", "tools/lib/python/kdoc": "\n"}.items():
             self.write(tree / name, text)
         shutil.copytree(TOP / "qemu-config", self.top / "qemu-config")
-        for name in ("each", "each.py", "lib.sh", "series.py", "verdict.py"):
+        for name in ("each", "each.py", "checkpatch", "lib.sh", "series.py", "verdict.py"):
             (self.top / "scripts").mkdir(exist_ok=True)
             shutil.copy(TOP / "scripts" / name, self.top / "scripts")
         for name, text in (("setup", ""), ("tree", ""), ("build", self.BUILD)):
