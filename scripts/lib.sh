@@ -54,7 +54,8 @@ step() {
 		beat=$!
 		disown
 		"$@" >"$log" 2>&1 </dev/null || status=$?
-		kill "$beat" 2>/dev/null || true
+		# Not TERM: one that has only just been forked would still run our EXIT trap.
+		kill -KILL "$beat" 2>/dev/null || true
 	fi
 	if [ "$((SECONDS - start))" -ge 5 ]; then
 		note "   took $((SECONDS - start)) s"

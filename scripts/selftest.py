@@ -596,6 +596,21 @@ class Litmus(unittest.TestCase):
         self.assertEqual(self.litmus(), 7)
 
 
+class Step(unittest.TestCase):
+    """lib.sh's step."""
+
+    def test_that_ends_at_once(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            Path(tmp, "scripts").mkdir()
+            shutil.copy(TOP / "scripts/lib.sh", f"{tmp}/scripts")
+            done = subprocess.run(
+                ["bash", "-c", "set -euo pipefail; . scripts/lib.sh; trap 'echo end' EXIT\n"
+                 "for ((k = 0; k < 100; k++)); do step name text true; done"],
+                cwd=tmp, capture_output=True, text=True, check=True,
+                env=dict(os.environ, V="", KDIR=""))
+            self.assertEqual(done.stdout, "end\n")
+
+
 class Regress(unittest.TestCase):
     """The outcomes of two kernels, compared."""
 
