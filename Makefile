@@ -13,6 +13,7 @@
 #: make each                each patch alone: tools, builds, boots, tests; a table
 #: make litmus              the litmus tests against the kernel's memory model
 #: make regress             the kernel's other selftests around exit: base against patched
+#: make send FROM='...'     the series as mails, checked, in build/outgoing; sends nothing
 #:
 #: Each sets up what it needs. Variables:
 #:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
@@ -23,6 +24,8 @@
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   QUICK=1                    test: without the two minutes of stress
 #:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
+#:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
+#:   V=2, RFC=1                 send: the second version, and so on; [RFC PATCH]
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
@@ -32,7 +35,7 @@
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test kunit stress exec shell tree patches check each litmus mutants regress
+verbs := run test kunit stress exec shell tree patches check each litmus mutants regress send
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -40,6 +43,7 @@ verbs := run test kunit stress exec shell tree patches check each litmus mutants
 # As the user wrote it: a $ in CMD is the guest's, not make's.
 export EXITHAND_CMD := $(value CMD)
 unexport CMD
+export FROM OUT RFC
 export KDIR CONFIG BASE PATCH T QUICK M N SEED V ACCEL JOBS STRESS_LIMIT
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180

@@ -5,6 +5,8 @@ Canned logs for verdict.py, a fake virtme-ng for vm.py, a small git tree for
 series.py. No kernel, no virtual machine; part of `make check`.
 """
 
+import email
+import email.policy
 import json
 import os
 import shutil
@@ -1050,8 +1052,10 @@ class Import(unittest.TestCase):
             self.assertTrue((kdir / ".git").is_dir())
 
 
-class Series(unittest.TestCase):
-    """patches/, the folders and a (very small) kernel tree."""
+class SmallTree:
+    """A (very small) kernel tree, and what of the harness works on it."""
+
+    VERSION = "Linux 0.0"
 
     def setUp(self):
         self.tmp = tempfile.TemporaryDirectory()
@@ -1064,7 +1068,7 @@ class Series(unittest.TestCase):
         self.git("init", "-q", "-b", "exithand")
         self.git("config", "user.name", "Tester")
         self.git("config", "user.email", "tester@localhost")
-        self.commit("Linux 0.0")
+        self.commit(self.VERSION)
         self.git("tag", "base")
         self.series("apply")
 
@@ -1075,6 +1079,10 @@ class Series(unittest.TestCase):
         file = self.top / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
+
+    def script(self, name, text):
+        self.write(name, text)
+        (self.top / name).chmod(0o755)
 
     def read(self, name):
         return (self.top / name).read_text()
@@ -1107,6 +1115,10 @@ class Series(unittest.TestCase):
         self.write("build/linux/rust/kernel/queue.rs", "// queue\n")
         self.commit("rust: add queue")
         self.series("fold")
+
+
+class Series(SmallTree, unittest.TestCase):
+    """patches/, the folders and a kernel tree."""
 
     def test_commits_become_patches_and_files(self):
         self.two_patches()
@@ -1229,6 +1241,225 @@ class Series(unittest.TestCase):
             self.assertIn(part, cover)
         self.series("fold")
         self.assertEqual(self.read("patches/0000-cover-letter.txt"), cover)
+
+
+class Send(SmallTree, unittest.TestCase):
+    """The series as mails, with something else in place of the kernel's scripts."""
+
+    VERSION = "Linux 0.0 (linux-source-0.0 0.0-1)"
+    FROM = "Ñandú, Ümit <umit@kernel.org>"
+    GIT = """#!/bin/bash
+        case " $* " in
+        *" --exec-path "*) echo ${0%/*} ;;
+        *" send-email "*) printf '%s\\n' "$@" | sed -n 's/.*\\.patch/Dry-Sent &/p' ;;
+        *) exec REAL "$@" ;;
+        esac
+        """
+    MAINTAINER = """
+        my ($patch) = grep { /patch$/ } @ARGV;
+        print "Nobody's <it\\@kernel.org> (maintainer:ALL (IT))\\n" if $patch =~ /0001/;
+        print "\\"Paul E. Ö\\" <p\\@kernel.org> (reviewer:ALL)\\nl\\@kernel.org (open list:IT)\\n";
+        print "linux-kernel\\@vger.kernel.org (open list)\\n";
+        """
+
+    def setUp(self):
+        super().setUp()
+        self.two_patches()
+        self.write("patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: exithand\n\nText.\n")
+        for name in ("send", "send.py", "lib.sh", "checkpatch"):
+            shutil.copy(TOP / "scripts" / name, self.top / "scripts")
+        self.script("scripts/setup", "#!/bin/bash\n")
+        self.script("scripts/tree", "#!/bin/bash\n")
+        self.script("cache/tools/bin/git", self.GIT.replace("REAL", shutil.which("git")))
+        self.script("cache/tools/bin/git-send-email", "")
+        self.script("build/linux/scripts/get_maintainer.pl", self.MAINTAINER)
+        self.script("build/linux/scripts/checkpatch.pl", "")
+        self.write("build/linux/.git/info/exclude", "/scripts/\n")
+        self.write(".gitignore", "/build/\n/cache/\n")
+        self.own_git("init", "-q")
+        self.own_commit()
+        self.out = self.top / "build/outgoing"
+
+    def own_git(self, *args):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+        subprocess.run(["git", "-C", self.top, "-c", "user.name=T", "-c", "user.email=t@localhost",
+                        *args], check=True, capture_output=True, env=env)
+
+    def own_commit(self):
+        self.own_git("add", ".")
+        self.own_git("commit", "-q", "-m", "series")
+
+    def send(self, code=0, script="send", args=(), **env):
+        env = dict({"FROM": self.FROM, "V": "", "RFC": "", "OUT": "", "KDIR": "", "BASE": "",
+                    "EXITHAND_CACHE": str(self.top / "cache")}, **env)
+        command = [sys.executable] if script.endswith(".py") else []
+        done = subprocess.run([*command, self.top / "scripts" / script, *args], text=True,
+                              cwd=self.top, capture_output=True, check=False,
+                              env=dict(os.environ, **env))
+        self.assertEqual(done.returncode, code, done.stderr)
+        self.said = done.stdout
+        return done.stderr
+
+    def mails(self):
+        for file in self.out.glob("*"):
+            self.assertTrue(file.read_bytes().split(b"\n\n", 1)[0].isascii(), file)
+        return {f.name: email.message_from_bytes(f.read_bytes(), policy=email.policy.default)
+                for f in self.out.glob("*")}
+
+    def refused(self, code, **env):
+        """It fails with one line, and leaves no mail."""
+        last = self.send(code, **env).splitlines()[-1]
+        self.assertTrue(last.startswith("exithand: "), last)
+        self.assertEqual(list(self.out.glob("*")), [])
+        return last
+
+    def test_nobody(self):
+        for who in ("", " ", "Name <address>", "Your Name <you@kernel.org>", "Kim Doe",
+                    "Kim Doe kim@kernel.org", "Kim Doe <>", "Kim Doe <kim>", "Kim Doe <kim@kernel>",
+                    "<kim@kernel.org>", "kim@kernel.org <kim@kernel.org>", "... <kim@kernel.org>",
+                    "Kim Doe <kim@example.com>", "Kim Doe <kim@mail.example.org>",
+                    "Kim Doe <kim@kernel.invalid>", "Kim Doe <kim@kim.localhost>",
+                    "Kim Doe <kim@x.example>", "Kim Doe <your.name@kernel.org>",
+                    "Kim Doe <7+kim@users.noreply.kernel.org>", "Kim Doe <noreply@kernel.org>",
+                    "Kim Doe <kim@kernel..org>", "Kim Doe <kim@kernel.org.>",
+                    "Kim Doe <kïm@kernel.org>", "Kim Doe <kim@kernel.org> <x@kernel.org>",
+                    "Kim\nDoe <kim@kernel.org>", "Kim Doe <kim@@kernel.org>", "nobody <a@kernel.org>",
+                    "Firstname  Lastname <a@kernel.org>", "John-Doe <a@kernel.org>"):
+            with self.subTest(who):
+                said = self.send(6, "send.py", ["inputs"], FROM=who)
+                self.assertEqual(said.count("\n"), 1)
+                self.assertTrue(said.startswith("exithand: ") and "make send FROM=" in said, said)
+        self.refused(6, FROM="Name <address>")
+
+    def test_somebody(self):
+        for who in ("Kim Doe <kim.doe+lk@mail.kernel.org>", "Ümit Ñandú <u@kernel.org>",
+                    "毛 <m@kernel.org>", "Examplia O'Nobody <name.less@k-1.org>",
+                    "Test Testermann <test@kernel.org>"):
+            with self.subTest(who):
+                self.send(0, "send.py", ["inputs"], FROM=who)
+
+    def test_mails(self):
+        self.send()
+        mails = self.mails()
+        cover, first, second = (mails[name] for name in (
+            "0000-cover-letter.patch", "0001-proc-add-exithand.patch", "0002-rust-add-queue.patch"))
+        who = "Ñandú, Ümit"
+        for mail in mails.values():
+            self.assertEqual([(a.display_name, a.addr_spec) for a in mail["From"].addresses],
+                             [(who, "umit@kernel.org")])
+        for mail in (first, second):
+            self.assertEqual(mail.get_content().count(
+                f"\n\nSigned-off-by: {who} <umit@kernel.org>\n---\n"), 1)
+            self.assertEqual(mail["In-Reply-To"], cover["Message-ID"])
+        self.assertEqual(first["Subject"], "[PATCH 1/2] proc: add exithand")
+        self.assertEqual([str(a) for a in first["To"].addresses], ["Nobody's <it@kernel.org>"])
+        self.assertEqual([str(a) for a in first["Cc"].addresses],
+                         ['"Paul E. Ö" <p@kernel.org>', "l@kernel.org",
+                          "linux-kernel@vger.kernel.org"])
+        self.assertEqual([str(a) for a in second["To"].addresses], ["l@kernel.org"])
+        self.assertEqual([str(a) for a in cover["To"].addresses],
+                         ["Nobody's <it@kernel.org>", "l@kernel.org"])
+        self.assertEqual([str(a) for a in cover["Cc"].addresses],
+                         ['"Paul E. Ö" <p@kernel.org>', "linux-kernel@vger.kernel.org"])
+        self.assertEqual(cover["Subject"], "[PATCH 0/2] proc: exithand")
+        for part in ("\nText.\n\nBase: v0.0 (", "linux-source-0.0 0.0-1", f"{who} (2):",
+                     "rust: add queue", "3 files changed"):
+            self.assertIn(part, "\n" + cover.get_content())
+        self.assertNotIn("base-commit:", cover.get_content())
+        self.assertIn("git send-email --from='Ñandú, Ümit <umit@kernel.org>'", self.said)
+        self.git("checkout", "-q", "base")
+        self.git("am", "-q", *sorted(self.out.glob("000[12]*")))
+        self.assertEqual(self.git("diff", "applied"), "")
+        self.assertEqual(self.read("patches/0001-proc-add-exithand.patch").count("Signed-off"), 0)
+
+    def test_english_only(self):
+        self.write("patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: ä\n\nTëxt.\n")
+        self.own_commit()
+        self.send(FROM="Kim Doe <kim@kernel.org>")
+        cover = self.mails()["0000-cover-letter.patch"]
+        self.assertEqual(cover["Subject"], "[PATCH 0/2] proc: ä")
+        self.assertIn("Tëxt.", cover.get_content())
+
+    def test_mails_that_are_not_in_order(self):
+        self.out.mkdir()
+        self.send(0, "send.py", ["write", self.tree, self.out])
+        self.send(0, "send.py", ["check", self.tree, self.out])
+        for name, old, new, said in (
+                ("0002-rust-add-queue", "+// queue", "+// other", "other trees"),
+                ("0002-rust-add-queue", "In-Reply-To:", "X-Reply-To:", "no reply to the cover"),
+                ("0002-rust-add-queue", "\nFrom: ", "\nFrom: A <a@kernel.org>\nX: ", "is from"),
+                ("0002-rust-add-queue", "Signed-off-by:", "Acked-by:", "by nobody"),
+                ("0002-rust-add-queue", "l@kernel.org", "l@localhost", "no dot"),
+                ("0000-cover-letter", "Text.", "*** BLURB HERE ***", "not filled in")):
+            with self.subTest(said):
+                file = self.out / f"{name}.patch"
+                text = file.read_text()
+                self.assertIn(old, text)
+                file.write_text(text.replace(old, new, 1))
+                self.assertIn(said, self.send(1, "send.py", ["check", self.tree, self.out]))
+                file.write_text(text)
+
+    def test_whom_nobody_can_reach(self):
+        for said in ("", 'print "x <x\\@localhost> (maintainer:ALL)\\n";'):
+            self.script("build/linux/scripts/get_maintainer.pl", said)
+            self.assertIn("0002-rust-add-queue.patch: ", self.refused(1))
+        self.script("build/linux/scripts/get_maintainer.pl", 'print "What?\\n";')
+        self.refused(6)
+
+    def test_complaints(self):
+        self.script("build/linux/scripts/checkpatch.pl", "print qq(WARNING: x\\n);")
+        self.assertIn("checkpatch", self.refused(1))
+        self.script("build/linux/scripts/checkpatch.pl", "exit(grep { /no-signoff/ } @ARGV);")
+        self.send()
+        self.script("cache/tools/bin/git", self.GIT.replace("REAL", shutil.which("git"))
+                    .replace("s/.*", "s/.*0002.*"))
+        self.assertIn("send-email", self.refused(6))
+
+    def test_sign_off_of_another(self):
+        self.git("commit", "-q", "--amend", "-m", "rust: add queue\n\nSigned-off-by: A <a@kernel.org>")
+        self.series("fold")
+        self.own_commit()
+        self.assertIn("signed off by A <a@kernel.org> and Ñandú", self.refused(1))
+
+    def test_what_is_sent_is_committed(self):
+        self.write("fs-proc-exithand/exithand.rs", "// one\n")
+        self.refused(6)
+        self.series("fold")
+        self.assertIn("not committed", self.refused(6))
+        self.own_commit()
+        self.send()
+        self.write("build/linux/fs/proc/base.c", "other\n")
+        self.assertIn("not in patches/", self.refused(6))
+
+    def test_versions(self):
+        for number in ("0", "x", "-1"):
+            self.assertIn("not a version", self.refused(6, V=number))
+        self.assertIn("no tag v1", self.refused(6, V="2"))
+        self.own_git("tag", "-a", "v1", "-m", "as sent")
+        self.send(V="1")
+        self.write("fs-proc-exithand/exithand.rs", "// one\n// zwei\n// three\n")
+        self.series("fold")
+        self.own_commit()
+        self.assertIn("V=2", self.refused(6))
+        self.send(V="2", RFC="1")
+        mails = self.mails()
+        self.assertEqual(mails["v2-0001-proc-add-exithand.patch"]["Subject"],
+                         "[RFC PATCH v2 1/2] proc: add exithand")
+        text = mails["v2-0000-cover-letter.patch"].get_content()
+        self.assertIn("Range-diff against v1:\n1:  ", text)
+        self.assertRegex(text, r"(?m)^ +-\+// two\n +\++// zwei$")
+        # Who sends it, and that it is signed off now, is no change.
+        self.assertNotIn("Signed-off-by", text)
+        self.assertIn("git tag -a v2", self.said)
+
+    def test_another_directory(self):
+        self.out = self.top / "other"
+        self.write("other/0001-old.patch", "")
+        self.send(OUT=str(self.out))
+        self.assertNotIn("0001-old.patch", self.mails())
+        self.write("other/letter.txt", "")
+        self.assertIn("letter.txt", self.send(6, OUT=str(self.out)))
+        self.assertEqual(len(self.mails()), 4)
 
 
 if __name__ == "__main__":
