@@ -14,6 +14,7 @@
 #: make litmus              the litmus tests against the kernel's memory model
 #: make regress             the kernel's other selftests around exit: base against patched
 #: make send FROM='...'     the series as mails, checked, in build/outgoing; sends nothing
+#: make bases               on which other kernels the series applies, builds, passes
 #:
 #: Each sets up what it needs. Variables:
 #:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
@@ -26,6 +27,7 @@
 #:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
 #:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
 #:   V=2, RFC=1                 send: the second version, and so on; [RFC PATCH]
+#:   BUILD=0                    bases: only whether it applies
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
@@ -35,7 +37,7 @@
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test kunit stress exec shell tree patches check each litmus mutants regress send
+verbs := run test kunit stress exec shell tree patches check each litmus mutants regress send bases
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -43,7 +45,7 @@ verbs := run test kunit stress exec shell tree patches check each litmus mutants
 # As the user wrote it: a $ in CMD is the guest's, not make's.
 export EXITHAND_CMD := $(value CMD)
 unexport CMD
-export FROM OUT RFC
+export FROM OUT RFC BUILD
 export KDIR CONFIG BASE PATCH T QUICK M N SEED V ACCEL JOBS STRESS_LIMIT
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180

@@ -15,12 +15,14 @@ results=$build/results
 cache=${EXITHAND_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/exithand}
 CONFIG=${CONFIG:-default}
 BASE=${BASE:-}
-# Not the user's to set: scripts/mutants names a fault here.
+# Not the user's to set: scripts/mutants names a fault here, and scripts/bases a
+# kernel that it has laid out.
 MUTANT=${MUTANT:-}
+OTHER=${OTHER:-}
 # And scripts/each says that it is it.
 EACH=${EACH:-}
 V=${V:-}
-export EXITHAND_CACHE=$cache CONFIG BASE MUTANT EACH V
+export EXITHAND_CACHE=$cache CONFIG BASE MUTANT OTHER EACH V
 
 # Everything but the guest's own output goes to stderr.
 note() { printf '%s\n' "$*" >&2; }
@@ -98,6 +100,9 @@ if [ -n "$KDIR" ]; then
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is no directory; give the top of a Linux source tree"
 	KDIR=$(cd "$KDIR" && pwd -P)
 	work=$build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c1-8)
+elif [ -n "$OTHER" ]; then
+	work=$build/bases/$OTHER
+	[ -d "$work/linux" ] || die "OTHER=$OTHER: no such kernel here; make bases lays them out, and keeps those that fail"
 else
 	work=$build
 fi

@@ -1462,5 +1462,133 @@ class Send(SmallTree, unittest.TestCase):
         self.assertEqual(len(self.mails()), 4)
 
 
+class Bases(SmallTree, unittest.TestCase):
+    """The series on other kernels, with something else in place of the mirror and the tests."""
+
+    VERSION = "Linux 7.3.4 (linux-source-7.3 7.3.4-1)"
+    SUITES = {"trixie-backports": "linux-source-7.2 7.2.9-1\nlinux-source-7.3 7.3.4-1\n",
+              "sid": "linux-source-7.2 7.2.10-1\nlinux-source-6.12 6.12.1-1\n", "forky": "",
+              "experimental": "linux-source-7.3 7.3~rc7-1~exp1\nlinux-source-7.4 7.4~rc1-1~exp1\n"}
+    KERNELS = {"linux-source-7.2": "7.2.10-1", "linux-source-7.4": "7.4~rc1-1~exp1"}
+
+    def setUp(self):
+        super().setUp()
+        self.two_patches()
+        for name in ("bases", "tree", "lib.sh"):
+            shutil.copy(TOP / "scripts" / name, self.top / "scripts")
+        self.script("scripts/setup", "#!/bin/bash\n")
+        self.script("scripts/deb", '#!/bin/bash\n[ "$3" = --versions ] && cat "$0.$2"\n')
+        for suite, has in self.SUITES.items():
+            self.write(f"scripts/deb.{suite}", has)
+        self.script("cache/tools/bin/df", "#!/bin/bash\necho 99999M\n")
+        self.outcomes()
+        self.write("cache/base/version", "linux-source-7.3 7.3.4-1 trixie-backports\n")
+        for package, version in self.KERNELS.items():
+            self.kernel(f"cache/bases/{package}_{version}.tar.xz")
+        self.kernel("cache/base/linux-7.3.tar.xz")
+
+    def outcomes(self, other="echo 5 passed, 0 failed, 0 skipped", must=None):
+        """What comes of the selftests on the others, and on 7.3.4."""
+        self.script("scripts/test", "#!/bin/bash\necho \"$OTHER\" >>tested\n[ -n \"$OTHER\" ] || "
+                    f"{{ {must or other}; exit; }}\n{other}\n")
+
+    def kernel(self, name, **files):
+        """The unpatched small tree, with these files in place of its own."""
+        with tempfile.TemporaryDirectory() as tmp:
+            subprocess.run(f"git archive --prefix=linux-source-x/ base | tar -x -C {tmp}",
+                           shell=True, check=True, cwd=self.tree)
+            for file, text in files.items():
+                Path(tmp, "linux-source-x", *file.split("__")).write_text(text)
+            (self.top / name).parent.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["tar", "-cJf", self.top / name, "-C", tmp, "linux-source-x"], check=True)
+
+    def bases(self, code=0, **env):
+        env = dict({"BUILD": "", "KDIR": "", "BASE": "", "CONFIG": "", "OTHER": "",
+                    "EXITHAND_CACHE": str(self.top / "cache")}, **env)
+        done = subprocess.run([self.top / "scripts/bases"], text=True, cwd=self.top,
+                              capture_output=True, check=False, env=dict(os.environ, **env))
+        self.assertEqual(done.returncode, code, done.stderr)
+        if done.stdout:
+            self.assertEqual(self.read("build/results/bases.txt"), done.stdout)
+        self.said = done.stdout
+        self.rows = [line.split(None, 3) for line in done.stdout.split("\n\n")[0].splitlines()][1:]
+        return done.stderr
+
+    def ran(self):
+        file = self.top / "tested"
+        return file.read_text().splitlines() if file.exists() else []
+
+    def test_all_is_well(self):
+        self.bases()
+        good = ["yes", "yes", "5 passed, 0 failed, 0 skipped"]
+        self.assertEqual(self.rows, [["7.2.10", *good], ["7.3.4", *good], ["7.4-rc1", *good]])
+        self.assertEqual(self.ran(), ["7.2.10", "", "7.4-rc1"])
+        self.assertEqual(list((self.top / "build/bases").iterdir()), [])
+
+    def test_only_whether_it_applies(self):
+        self.bases(BUILD="0")
+        self.assertEqual(self.rows, [[k, "yes", "-", "-"] for k in ("7.2.10", "7.3.4", "7.4-rc1")])
+        self.assertEqual(self.ran(), [])
+        self.bases(6, BUILD="2")
+
+    def test_does_not_apply(self):
+        base = self.read("build/linux/fs/proc/base.c").replace("entry\n", "")
+        other = base.replace("line 8\n", "line eight\n")
+        self.assertNotEqual(base, other)
+        self.kernel("cache/bases/linux-source-7.2_7.2.10-1.tar.xz", **{"fs__proc__base.c": other})
+        self.bases()
+        self.assertEqual([row[1] for row in self.rows], ["no", "yes", "yes"])
+        self.assertEqual(self.ran(), ["", "7.4-rc1"])
+        hunk = self.said[self.said.index("patches/0001-proc-add-exithand.patch: fs/proc/base.c\n"):]
+        self.assertIn("@@ -6,6 +6,7 @@ line 4\n line 5\n line 6\n line 7\n+entry\n line 8\n", hunk)
+        self.assertEqual(hunk.count("@@ -"), 1)
+        # There it must.
+        self.kernel("cache/base/linux-7.3.tar.xz", **{"fs__proc__base.c": other})
+        self.bases(11)
+        self.assertEqual([row[1] for row in self.rows], ["no", "no", "yes"])
+
+    def test_file_that_another_kernel_has(self):
+        self.kernel("cache/bases/linux-source-7.4_7.4~rc1-1~exp1.tar.xz",
+                    **{"rust__kernel__queue.rs": "// theirs\n"})
+        self.bases()
+        self.assertEqual([row[1] for row in self.rows], ["yes", "yes", "no"])
+        self.assertIn("patches/0002-rust-add-queue.patch: rust/kernel/queue.rs: already exists",
+                      self.said)
+
+    def test_does_not_build_or_pass(self):
+        self.write("scripts/deb.trixie-backports", "linux-source-7.3 7.3.4-1\n")
+        self.write("scripts/deb.sid", "")
+        good, fails = "echo 5 passed, 0 failed, 0 skipped", "echo 4 passed, 1 failed, 0 skipped; exit 1"
+        no_build = "echo exithand: the kernel does not build: fork.c >&2; exit 11"
+        passed = ["yes", "5 passed, 0 failed, 0 skipped"]
+        failed = ["yes", "4 passed, 1 failed, 0 skipped (exit code 1)"]
+        for must, other, code, rows in (
+                (good, no_build, 0, [passed, ["no", "-"]]),
+                (no_build, good, 11, [["no", "-"], passed]),
+                (good, fails, 0, [passed, failed]),
+                (fails, good, 1, [failed, passed]),
+                ("exit 5", good, 5, [["yes", "none ran (exit code 5)"], passed]),
+                (good, "exit 6", 0, [passed, ["unknown", "-"]]),
+                ("exit 6", good, 6, [["unknown", "-"], passed]),
+                (good, "exit 130", 130, None)):
+            with self.subTest(other=other, must=must):
+                self.outcomes(other, must)
+                self.bases(code)
+                if rows is None:
+                    continue
+                self.assertEqual([row[2:] for row in self.rows], rows)
+                self.assertEqual("fork.c" in self.said, no_build in (other, must))
+                # What failed stays, to be looked at.
+                self.assertEqual((self.top / "build/bases/7.4-rc1/linux").exists(), other != good)
+
+    def test_mirror(self):
+        (self.top / "scripts/deb.forky").unlink()
+        self.bases(BUILD="0")
+        self.assertRegex(self.said, "Not asked.*: forky\n")
+        for suite in self.SUITES:
+            (self.top / f"scripts/deb.{suite}").unlink(missing_ok=True)
+        self.assertIn("cannot ask", self.bases(6, BUILD="0"))
+
+
 if __name__ == "__main__":
     unittest.main()
