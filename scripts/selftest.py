@@ -162,6 +162,9 @@ class Verdict(unittest.TestCase):
         # What comes after it, is in it, or has no end is one.
         self.assertEqual(exit_with(report + ["Call Trace:"]), 3)
         self.assertEqual(exit_with([*report[:2], "BUG: KASAN: x", *report[2:]]), 3)
+        for other in ("INFO: task cat:77 blocked for more than 120 seconds.",
+                      "rcu: INFO: rcu_preempt self-detected stall on CPU"):
+            self.assertEqual(exit_with([*report[:2], other, *report[2:]]), 3, other)
         self.assertEqual(exit_with(report[:3]), 3)
 
     def test_scan_that_cannot_run(self):

@@ -73,7 +73,7 @@ def regex(pattern, file):
 def reports(lines, lists=LISTS):
     """[(first, last, reason)]: reports of several lines that are no complaints, as
     splat-reports has them. One that does not end, or holds what makes it a complaint,
-    is none."""
+    is none of these."""
     file, kinds, found, i = lists / "splat-reports", [], [], 0
     for first, rest in entries(file):
         fields = [first, *rest.split("\t")]
@@ -99,7 +99,9 @@ def splats(lines, lists=LISTS):
     allow = [regex(p, "splat-allow") for p, _ in with_reasons(lists / "splat-allow")]
     if not deny:
         raise Unable("splat-deny is empty")
-    quiet = {n for first, last, _ in reports(lines, lists) for n in range(first, last + 1)}
+    # What else is said in the middle of a report, by another CPU, counts.
+    quiet = {n for first, last, _ in reports(lines, lists) for n in range(first, last + 1)
+             if n == first or "Call Trace:" in lines[n]}
     return [i for i, line in enumerate(lines) if i not in quiet
             and any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
 
