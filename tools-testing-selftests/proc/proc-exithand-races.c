@@ -942,14 +942,6 @@ static void *opener_main(void *arg)
 	}
 }
 
-static int paused_target(void *arg)
-{
-	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	for (;;)
-		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
-	return 0;
-}
-
 TEST_F_TIMEOUT(openers, both_are_told, 600)
 {
 	struct opener *o = self->o;

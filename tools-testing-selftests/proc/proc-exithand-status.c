@@ -17,8 +17,6 @@
 #include <linux/coredump.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "proc-exithand.h"
 
@@ -735,71 +733,33 @@ FIXTURE(core)
 {
 	struct target t;
 	int pidfd;
-	char pattern[256];	/* of the system, to be put back */
-	struct sockaddr_un addr;
-	int sock;
+	struct core_socket sock;
 };
-
-#define CORE_PATTERN "/proc/sys/kernel/core_pattern"
-
-static bool put_core_pattern(const char *what)
-{
-	int fd = open(CORE_PATTERN, O_WRONLY | O_CLOEXEC);
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, what, strlen(what)) > 0;
-	close(fd);
-	return ok;
-}
 
 FIXTURE_SETUP(core)
 {
-	struct sockaddr_un *addr = &self->addr;
-	char pattern[sizeof(addr->sun_path) + 2];
-
 	signal(SIGPIPE, SIG_IGN);
 	if (!exithand_needed(_metadata))
 		return;
-	addr->sun_family = AF_UNIX;
-	snprintf(addr->sun_path, sizeof(addr->sun_path),
-		 "/tmp/exithand-status-%d.socket", getpid());
-	snprintf(pattern, sizeof(pattern), "@@%s", addr->sun_path);
-	self->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ASSERT_LE(0, self->sock);
-	ASSERT_EQ(0, bind(self->sock, (void *)addr, sizeof(*addr)))
-		TH_LOG("bind %s: %s", addr->sun_path, strerror(errno));
-	ASSERT_EQ(0, listen(self->sock, 1));
-	if (slurp(self->pattern, sizeof(self->pattern), CORE_PATTERN) <= 0 ||
-	    !put_core_pattern(pattern)) {
-		self->pattern[0] = '\0';
+	if (!core_socket_open(_metadata, &self->sock))
 		SKIP(return, "cannot have cores sent to a socket: %s",
 		     strerror(errno));
-	}
 	START(SPAWN_FORK);
+	core_socket_not_for_us(_metadata);
 }
 
-/* In the parent, which is there whatever becomes of the test. */
 FIXTURE_TEARDOWN_PARENT(core)
 {
-	if (self->pattern[0])
-		put_core_pattern(self->pattern);
-	unlink(self->addr.sun_path);
+	core_socket_close(&self->sock);
 }
 
 /* The kernel asks what to do about a core; the file by which it does. */
-static int core_asked(struct __test_metadata *_metadata, int sock)
+static int core_asked(struct __test_metadata *_metadata,
+		      struct core_socket *sock)
 {
-	struct pollfd pfd = { .fd = sock, .events = POLLIN };
+	int fd = core_socket_accept(_metadata, sock);
 	struct coredump_req req;
-	int fd;
 
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
-	fd = accept(sock, NULL, NULL);
-	ASSERT_LE(0, fd);
-	pfd.fd = fd;
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
 	ASSERT_EQ(COREDUMP_REQ_SIZE_VER0,
 		  recv(fd, &req, COREDUMP_REQ_SIZE_VER0, MSG_WAITALL));
 	ASSERT_TRUE(req.mask & COREDUMP_USERSPACE);
@@ -824,7 +784,7 @@ TEST_F(core, dumped)
 	int fd = OPEN(), late, core;
 
 	LAST(DO_SIGNAL, SIGSEGV);
-	core = core_asked(_metadata, self->sock);
+	core = core_asked(_metadata, &self->sock);
 	SHOWS(fd, ALIVE, "during a core dump");
 	core_done(_metadata, core);
 	ASSERT_EQ(POLL_EXITED, poll_bounded(fd));
@@ -843,7 +803,7 @@ TEST_F(core, dumped_and_nobody_watched)
 	int fd;
 
 	LAST(DO_SIGNAL, SIGABRT);
-	core_done(_metadata, core_asked(_metadata, self->sock));
+	core_done(_metadata, core_asked(_metadata, &self->sock));
 	AWAIT_EXIT();
 	fd = OPEN();
 	SHOWS(fd, DUMPED(SIGABRT), "opened late");
@@ -857,7 +817,7 @@ TEST_F(core, refused)
 	int fd = OPEN();
 
 	LAST(DO_SIGNAL, SIGSEGV);
-	close(core_asked(_metadata, self->sock));
+	close(core_asked(_metadata, &self->sock));
 	ASSERT_EQ(POLL_EXITED, poll_bounded(fd));
 	SHOWS(fd, SIGSEGV, "as a zombie");
 	REAPED(SIGSEGV);
@@ -872,7 +832,7 @@ TEST_F(core, dumped_after_leader_exit)
 
 	LEADER_FIRST(3);
 	LAST(DO_SIGNAL, SIGSEGV);
-	core_done(_metadata, core_asked(_metadata, self->sock));
+	core_done(_metadata, core_asked(_metadata, &self->sock));
 	ASSERT_EQ(POLL_EXITED, poll_bounded(fd));
 	SHOWS(fd, DUMPED(SIGSEGV), "as a zombie");
 	REAPED(DUMPED(SIGSEGV));
@@ -890,7 +850,7 @@ TEST_F(core, dumped_by_another_thread)
 
 	if (SEIZE(self->t.pid, PTRACE_O_TRACEEXIT)) {
 		LAST(DO_SIGNAL_THREAD, SIGSEGV);
-		core_done(_metadata, core_asked(_metadata, self->sock));
+		core_done(_metadata, core_asked(_metadata, &self->sock));
 		held_at_exit(_metadata, &self->t);
 		let_go(_metadata, &self->t);
 		ASSERT_EQ(POLL_EXITED, poll_bounded(fd));

@@ -21,7 +21,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/un.h>
 
 #include "proc-exithand.h"
 
@@ -1091,6 +1090,7 @@ TEST_F(file, open_without_a_free_descriptor)
  */
 #define MEM_FILES	8192
 #define MEM_PROCESSES	8
+#define MEM_STACK	(8 << 10)
 
 struct mem {
 	int ready[2], go[2];
@@ -1146,14 +1146,6 @@ static int mem_opener(struct mem *m)
 	return 0;
 }
 
-static int mem_process(void *arg)
-{
-	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	for (;;)
-		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
-	return 0;
-}
-
 static bool mem_limit(const char *group, const char *limit)
 {
 	char path[96];
@@ -1183,28 +1175,19 @@ TEST_F(file, open_without_memory_in_the_cgroup)
 	pid_t child, me = getpid();
 	struct stat st;
 	struct mem *m;
-	char *stack;
-	int was_on;
+	char *stacks;
+	bool was_on;
 
 	if (geteuid())
 		SKIP(return, "needs root to set a limit");
-	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
-	if (slurp(buf, sizeof(buf), "%s", path) < 0)
-		SKIP(return, "no cgroups: %s", strerror(errno));
-	was_on = !!strstr(buf, "memory");
-	if (!was_on && !put_file(path, "+memory"))
-		SKIP(return, "no memory cgroup: %s", strerror(errno));
-	snprintf(group, sizeof(group), "%s/exithand-%d", root, me);
-	ASSERT_EQ(0, mkdir(group, 0755));
-
 	m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE,
 		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	stack = malloc(STACK_SIZE);
-	ASSERT_TRUE(m != MAP_FAILED && stack);
+	stacks = malloc((MEM_PROCESSES + 1) * MEM_STACK);
+	ASSERT_TRUE(m != MAP_FAILED && stacks);
 	ASSERT_EQ(0, pipe(m->ready));
 	ASSERT_EQ(0, pipe(m->go));
 	for (i = 0; i <= MEM_PROCESSES; i++) {
-		m->pid[i] = clone(mem_process, stack + STACK_SIZE,
+		m->pid[i] = clone(paused_target, stacks + (i + 1) * MEM_STACK,
 				  CLONE_VM | SIGCHLD, NULL);
 		ASSERT_LT(0, m->pid[i]);
 		/* What the lookup needs is not what this is about. */
@@ -1213,13 +1196,22 @@ TEST_F(file, open_without_memory_in_the_cgroup)
 	}
 	ASSERT_LE(0, exithand_open(m->pid[MEM_PROCESSES], O_RDONLY));
 
+	snprintf(path, sizeof(path), "%s/cgroup.subtree_control", root);
+	if (slurp(buf, sizeof(buf), "%s", path) < 0)
+		SKIP(return, "no cgroups: %s", strerror(errno));
+	was_on = strstr(buf, "memory");
+	if (!was_on && !put_file(path, "+memory"))
+		SKIP(return, "no memory cgroup: %s", strerror(errno));
+	snprintf(group, sizeof(group), "%s/exithand-%d", root, me);
+	EXPECT_EQ(0, mkdir(group, 0755));
+
 	snprintf(path, sizeof(path), "%s/cgroup.procs", group);
 	child = fork();
-	ASSERT_LE(0, child);
 	if (child == 0) {
 		die_with_parent(me);
 		_exit(put_file(path, "0") ? mem_opener(m) : 9);
 	}
+	EXPECT_LT(0, child);
 	EXPECT_TRUE(mem_answer(m->ready[0]));
 	EXPECT_LT(0, slurp(buf, sizeof(buf), "%s/memory.current", group));
 	EXPECT_TRUE(mem_limit(group, buf));
@@ -1244,7 +1236,8 @@ TEST_F(file, open_without_memory_in_the_cgroup)
 		       m->files, failed, MEM_PROCESSES);
 	for (i = 0; i <= MEM_PROCESSES; i++)
 		kill(m->pid[i], SIGKILL);
-	if (!eventually(waitpid(child, &status, WNOHANG) == child)) {
+	if (child > 0 &&
+	    !eventually(waitpid(child, &status, WNOHANG) == child)) {
 		kill(child, SIGKILL);
 		waitpid(child, &status, 0);
 	}
@@ -1821,58 +1814,34 @@ TEST_F(pidns, outside_process_seen_from_inside)
 }
 
 /*
- * A core dump, which goes to a socket of ours, and waits there.
+ * A core dump that takes its time.
  */
 FIXTURE(core)
 {
 	struct target t;
 	struct watcher w, v;
-	char pattern[256];	/* of the system, to be put back */
-	struct sockaddr_un addr;
-	int sock;
+	struct core_socket sock;
 };
-
-#define CORE_PATTERN "/proc/sys/kernel/core_pattern"
 
 FIXTURE_SETUP(core)
 {
-	struct sockaddr_un *addr = &self->addr;
-	char pattern[sizeof(addr->sun_path) + 2];
-
 	signal(SIGPIPE, SIG_IGN);
 	if (!exithand_needed(_metadata))
 		return;
-	addr->sun_family = AF_UNIX;
-	snprintf(addr->sun_path, sizeof(addr->sun_path),
-		 "/tmp/exithand-%d.socket", getpid());
-	snprintf(pattern, sizeof(pattern), "@@%s", addr->sun_path);
-	self->sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	ASSERT_LE(0, self->sock);
-	ASSERT_EQ(0, bind(self->sock, (void *)addr, sizeof(*addr)))
-		TH_LOG("bind %s: %s", addr->sun_path, strerror(errno));
-	ASSERT_EQ(0, listen(self->sock, 1));
-	if (slurp(self->pattern, sizeof(self->pattern), CORE_PATTERN) <= 0 ||
-	    !put_file(CORE_PATTERN, pattern)) {
-		self->pattern[0] = '\0';
+	if (!core_socket_open(_metadata, &self->sock))
 		SKIP(return, "cannot have cores sent to a socket: %s",
 		     strerror(errno));
-	}
 	target_start(_metadata, &self->t);
-	/* An assertion that fails must not dump to that socket, too. */
-	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 0));
+	core_socket_not_for_us(_metadata);
 }
 
-/* In the parent, which is there whatever becomes of the test. */
 FIXTURE_TEARDOWN_PARENT(core)
 {
-	if (self->pattern[0])
-		put_file(CORE_PATTERN, self->pattern);
-	unlink(self->addr.sun_path);
+	core_socket_close(&self->sock);
 }
 
 TEST_F(core, dump_is_none_until_it_is_over)
 {
-	struct pollfd pfd = { .fd = self->sock, .events = POLLIN };
 	int fd;
 
 	watcher_start(_metadata, &self->w, HOW_READ, self->t.pid);
@@ -1882,12 +1851,8 @@ TEST_F(core, dump_is_none_until_it_is_over)
 	watcher_sleeps(_metadata, &self->v);
 
 	ASSERT_TRUE(put_byte(self->t.in, DO_ABORT));
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
-	fd = accept(self->sock, NULL, NULL);
-	ASSERT_LE(0, fd);
 	/* What it has sent is the question how to go on. */
-	pfd.fd = fd;
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
+	fd = core_socket_accept(_metadata, &self->sock);
 	watcher_quiet(_metadata, &self->w, "a core dump");
 	watcher_quiet(_metadata, &self->v, "a core dump");
 	exithand_quiet(_metadata, self->t.pid, "a core dump");

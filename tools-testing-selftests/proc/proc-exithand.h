@@ -26,9 +26,11 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -741,6 +743,81 @@ static inline bool attach(struct __test_metadata *_metadata, int request,
 	if (ptrace(request, tid, NULL, options))
 		SKIP(return false, "cannot trace: %s", strerror(errno));
 	return true;
+}
+
+/*
+ * For clone() with CLONE_VM, on a stack of its own: a process that does nothing,
+ * and touches no errno while it does.
+ */
+static inline int paused_target(void *arg)
+{
+	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	for (;;)
+		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	return 0;
+}
+
+/*
+ * Core dumps, which go to a socket of ours, and wait there for an answer.
+ */
+#define CORE_PATTERN "/proc/sys/kernel/core_pattern"
+
+struct core_socket {
+	char pattern[256];	/* of the system, to be put back */
+	struct sockaddr_un addr;
+	int fd;
+};
+
+/* False, with errno, if cores cannot be had so. */
+static inline bool core_socket_open(struct __test_metadata *_metadata,
+				    struct core_socket *c)
+{
+	char pattern[sizeof(c->addr.sun_path) + 2];
+
+	c->addr.sun_family = AF_UNIX;
+	snprintf(c->addr.sun_path, sizeof(c->addr.sun_path),
+		 "/tmp/exithand-%d.socket", getpid());
+	snprintf(pattern, sizeof(pattern), "@@%s", c->addr.sun_path);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ASSERT_LE(0, c->fd);
+	ASSERT_EQ(0, bind(c->fd, (void *)&c->addr, sizeof(c->addr)))
+		TH_LOG("bind %s: %s", c->addr.sun_path, strerror(errno));
+	ASSERT_EQ(0, listen(c->fd, 1));
+	if (slurp(c->pattern, sizeof(c->pattern), CORE_PATTERN) > 0 &&
+	    put_file(CORE_PATTERN, pattern))
+		return true;
+	c->pattern[0] = '\0';
+	return false;
+}
+
+/*
+ * To be called when the target has been started: an assertion that fails dumps
+ * core, and that one would wait there for an answer from itself.
+ */
+static inline void core_socket_not_for_us(struct __test_metadata *_metadata)
+{
+	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 0));
+}
+
+/* In the parent, which is there whatever becomes of the test. */
+static inline void core_socket_close(struct core_socket *c)
+{
+	if (c->pattern[0])
+		put_file(CORE_PATTERN, c->pattern);
+	unlink(c->addr.sun_path);
+}
+
+/* The kernel has something to say of a core; the file for the answer. */
+static inline int core_socket_accept(struct __test_metadata *_metadata,
+				     struct core_socket *c)
+{
+	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
+
+	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
+	pfd.fd = accept(c->fd, NULL, NULL);
+	ASSERT_LE(0, pfd.fd);
+	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
+	return pfd.fd;
 }
 
 /*
