@@ -1268,7 +1268,8 @@ class Send(SmallTree, unittest.TestCase):
     def setUp(self):
         super().setUp()
         self.two_patches()
-        self.write("patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: exithand\n\nText.\n")
+        self.write("patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: exithand\n"
+                   "Cc: api@kernel.org, p@kernel.org\n\nText.\n")
         for name in ("send", "send.py", "lib.sh", "checkpatch"):
             shutil.copy(TOP / "scripts" / name, self.top / "scripts")
         self.script("scripts/setup", "#!/bin/bash\n")
@@ -1358,12 +1359,13 @@ class Send(SmallTree, unittest.TestCase):
         self.assertEqual([str(a) for a in first["To"].addresses], ["Nobody's <it@kernel.org>"])
         self.assertEqual([str(a) for a in first["Cc"].addresses],
                          ['"Paul E. Ö" <p@kernel.org>', "l@kernel.org",
-                          "linux-kernel@vger.kernel.org"])
+                          "linux-kernel@vger.kernel.org", "api@kernel.org"])
         self.assertEqual([str(a) for a in second["To"].addresses], ["l@kernel.org"])
         self.assertEqual([str(a) for a in cover["To"].addresses],
                          ["Nobody's <it@kernel.org>", "l@kernel.org"])
         self.assertEqual([str(a) for a in cover["Cc"].addresses],
-                         ['"Paul E. Ö" <p@kernel.org>', "linux-kernel@vger.kernel.org"])
+                         ['"Paul E. Ö" <p@kernel.org>', "linux-kernel@vger.kernel.org",
+                          "api@kernel.org"])
         self.assertEqual(cover["Subject"], "[PATCH 0/2] proc: exithand")
         for part in ("\nText.\n\nBase: v0.0 (", "linux-source-0.0 0.0-1", f"{who} (2):",
                      "rust: add queue", "3 files changed"):
@@ -1444,11 +1446,16 @@ class Send(SmallTree, unittest.TestCase):
         self.series("fold")
         self.own_commit()
         self.assertIn("V=2", self.refused(6))
+        self.assertIn("Changes since v1", self.refused(6, V="2"))
+        self.write("patches/0000-cover-letter.txt", "Subject: proc: exithand\n\nText.\n\n"
+                   "Changes since v1\n================\n\nThat two is zwei.\n")
+        self.own_commit()
         self.send(V="2", RFC="1")
         mails = self.mails()
         self.assertEqual(mails["v2-0001-proc-add-exithand.patch"]["Subject"],
                          "[RFC PATCH v2 1/2] proc: add exithand")
         text = mails["v2-0000-cover-letter.patch"].get_content()
+        self.assertIn("That two is zwei.", text)
         self.assertIn("Range-diff against v1:\n1:  ", text)
         self.assertRegex(text, r"(?m)^ +-\+// two\n +\++// zwei$")
         # Who sends it, and that it is signed off now, is no change.

@@ -114,6 +114,10 @@ def check_repository():
     if number > 1 and not tagged(number - 1):
         raise Problem(f"V={number}: this repository has no tag v{number - 1} to compare with;"
                       f" git tag v{number - 1} COMMIT, for the commit that was sent")
+    if number > 1 and not re.search(rf"^changes (since|from) v{number - 1}\b", cover_letter()[2],
+                                    re.I | re.M):
+        raise Problem(f"V={number}: patches/0000-cover-letter.txt has no section \"Changes since"
+                      f" v{number - 1}\"; say there what has changed, and why")
     # What is sent is what the tag will name.
     changed = run(["git", "-C", str(TOP), "status", "--porcelain", "--", "patches"]).stdout
     if changed:
@@ -122,6 +126,14 @@ def check_repository():
     sent = tagged(number)
     if sent is not None and sent != {p.name: p.read_bytes() for p in series.our_patches()}:
         raise Problem(f"tag v{number} holds another series, that was sent; make send V={number + 1}")
+
+
+def cover_letter():
+    """(subject, [(name, address)] of who gets a copy of all, text) of ours."""
+    header, text = series.COVER.read_text().split(series.MARKER)[0].split("\n\n", 1)
+    header = email.message_from_string(header)
+    subject = re.sub(r"^\[[^]]*\] *", "", header["Subject"] or "")
+    return subject, email.utils.getaddresses(header.get_all("Cc", [])), text.strip()
 
 
 class Mails:
@@ -179,8 +191,10 @@ class Mails:
                       f"base..{self.signed('applied')}", env=self.env)
         cover, *patches = self.files()
         to, cc = {}, {}
+        copies = cover_letter()[1]
         for patch in patches:
             mine = self.recipients(patch)
+            mine[1].extend(c for c in copies if c[1] not in [a for _, a in mine[0] + mine[1]])
             self.add_header(patch, address_lines(*mine))
             for all_of, some in zip((to, cc), mine):
                 all_of.update(dict.fromkeys(some))
@@ -217,15 +231,14 @@ class Mails:
 
     def fill_in(self, cover):
         """Our text into git's cover letter, which has the shortlog and the diffstat."""
-        subject, text = series.COVER.read_text().split(series.MARKER)[0].split("\n\n", 1)
-        subject = re.sub(r"^Subject: *(\[[^]]*\] *)?", "", subject)
+        subject, _, text = cover_letter()
         if not subject.isascii():
             subject = email.header.Header(subject, "utf-8").encode()
         # No base-commit: the base is a distribution's package, the commit that
         # it is laid out as here is nobody else's, and that package differs from
         # the tag in files of the distribution's own. So it is said in words.
         kernel, package = re.fullmatch(r"Linux (\S+) \((.*)\)", self.tree.version).groups()
-        text = (f"{text.strip()}\n\nBase: v{kernel} (as packaged by Debian, {package},\n"
+        text = (f"{text}\n\nBase: v{kernel} (as packaged by Debian, {package},\n"
                 "hence no base-commit). There are no prerequisite patches.")
         mail = cover.read_text()
         # git 2.39 does not encode it here.
