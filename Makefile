@@ -15,6 +15,7 @@
 #: make regress             the kernel's other selftests around exit: base against patched
 #: make send FROM='...'     the series as mails, checked, in build/outgoing; sends nothing
 #: make bases               on which other kernels the series applies, builds, passes
+#: make bench               what the series costs, in instructions; tables and plots
 #:
 #: Each sets up what it needs. Variables:
 #:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
@@ -23,7 +24,8 @@
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch;
 #:                              each: only that one
 #:   T=name                     test: only this program, e.g. T=proc-exithand
-#:   QUICK=1                    test: without the two minutes of stress
+#:   QUICK=1                    test: without the two minutes of stress; bench: fewer
+#:                              rounds, for a first look
 #:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
 #:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
 #:   V=2, RFC=1                 send: the second version, and so on; [RFC PATCH]
@@ -31,13 +33,14 @@
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
-#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, STRESS_LIMIT, EXEC_LIMIT   seconds that
-#:                              the guest may take
+#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, STRESS_LIMIT, EXEC_LIMIT, BENCH_LIMIT
+#:                              seconds that the guest may take
 #:   V=1                        show everything
 #:
 #: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
 
-verbs := run test kunit stress exec shell tree patches check each litmus mutants regress send bases
+verbs := run test kunit stress exec shell tree patches check each litmus mutants regress send bases \
+	bench
 .PHONY: help $(verbs) $(verbs:%=.%)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
@@ -46,7 +49,7 @@ verbs := run test kunit stress exec shell tree patches check each litmus mutants
 export EXITHAND_CMD := $(value CMD)
 unexport CMD
 export FROM OUT RFC BUILD
-export KDIR CONFIG BASE PATCH T QUICK M N SEED V ACCEL JOBS STRESS_LIMIT
+export KDIR CONFIG BASE PATCH T QUICK M N SEED V ACCEL JOBS STRESS_LIMIT BENCH_LIMIT
 EXEC_LIMIT ?= 600
 RUN_LIMIT ?= 180
 KUNIT_LIMIT ?= 300

@@ -179,13 +179,13 @@ new_run() {
 	trap 'rm -rf "$run"' EXIT
 }
 
-# in_vm LIMIT [TEXT]: run $run/cmd in this kernel's virtual machine; then keep
-# its console log. vm_end tells how the guest ended.
+# in_vm LIMIT [TEXT] [OPTION]: run $run/cmd in this kernel's virtual machine; then
+# keep its console log. vm_end tells how the guest ended. OPTION is vm.py's.
 in_vm() {
 	vm_end=0
 	[ -z "${2:-}" ] || note "== $2"
 	PATH=$vng:$PATH python3 "$top/scripts/vm.py" --kernel "$obj/arch/x86/boot/bzImage" \
-		--dir "$run" --limit "$1" --say "${2:-}" || vm_end=$?
+		--dir "$run" --limit "$1" --say "${2:-}" "${@:3}" || vm_end=$?
 	[ "$vm_end" -lt 128 ] || exit "$vm_end" # Ctrl-C
 	cp "$run/console.log" "$results/console.log" 2>/dev/null || true
 }

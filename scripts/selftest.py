@@ -7,6 +7,7 @@ series.py. No kernel, no virtual machine; part of `make check`.
 
 import email
 import email.policy
+import hashlib
 import json
 import os
 import shutil
@@ -462,7 +463,7 @@ not ok 2 global.poll_waits
 class Machine(unittest.TestCase):
     """vm.py with something else in virtme-ng's place."""
 
-    def boot(self, vng, limit=2):
+    def boot(self, vng, limit=2, options=()):
         with tempfile.TemporaryDirectory() as tmp:
             tmp = Path(tmp)
             run = tmp / "run"
@@ -473,7 +474,7 @@ class Machine(unittest.TestCase):
             self.began = time.monotonic()
             with subprocess.Popen(
                     [sys.executable, TOP / "scripts/vm.py", "--kernel", "bzImage", "--dir", run,
-                     "--limit", str(limit)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                     "--limit", str(limit), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                     env=dict(os.environ, PATH=f"{tmp}:{os.environ['PATH']}", ACCEL="tcg"),
                     text=True) as vm:
                 self.during(vm)
@@ -492,6 +493,14 @@ class Machine(unittest.TestCase):
         self.assertEqual(self.boot("echo out; echo err >&2; touch $run/console.log;"
                                    " echo 7 >$run/status"), 0)
         self.assertEqual((self.out, self.err, self.end), ("out\n", "err\n", "ended"))
+
+    def test_counts(self):
+        told = "echo $*; touch $run/console.log; echo 0 >$run/status"
+        self.boot(told)
+        self.assertNotIn("-icount", self.out)
+        self.assertEqual(self.boot(told, options=["--count"]), 0)
+        self.assertIn("--cpus 1 ", self.out)
+        self.assertIn(" -icount shift=0,sleep=off ", self.out)
 
     def test_hangs(self):
         mark = f"300.{os.getpid()}1"
@@ -1018,6 +1027,146 @@ run = pathlib.Path(sys.argv[sys.argv.index("--dir") + 1])
     def test_sparse_does_not_look(self):
         self.run_each(6, NO_SPARSE="1")
         self.assertEqual(self.row("sparse"), ["FAIL", "-"])
+
+
+class Bench(unittest.TestCase):
+    """What bench.py makes of samples in which all is well, or one thing is not."""
+
+    BLOAT = """\
+add/remove: {0}/0 grow/shrink: 0/0 up/down: {0}/0 ({0})
+Function                                     old     new   delta
+Total: Before=1000, After={1}, chg +0.00%
+"""
+    LAYOUT = "\t/* size: 40, cachelines: 1, members: 2 */\n"
+
+    def figures(self, kernel, change):
+        """(case, file, way, own, other, metric): instructions"""
+        found = {("instrument", "", "", 0, 0, "ticks of 1000000 instructions"): 1000005}
+        files = {"base": ("pidfd",), "base-again": (), "patched": ("pidfd", "exithand"),
+                 "one-queue": ("exithand",)}[kernel]
+        for way in ("vfork", "fork"):
+            found["unwatched", "none", way, 0, 0, "life"] = 40000
+        for file in files:
+            for way in ("poll", "epoll"):
+                for metric in ("exit", "reaped", "settled", "told"):
+                    found["watched", file, way, 1, 0, metric] = 6000
+                    for n in (0, 10, 1000):
+                        found["other", file, way, 1, n, metric] = 6000
+                    for n in (1, 2, 16, 64, 256, 1000):
+                        found["own", file, way, n, 0, metric] = 6000 + 100 * n
+            for way in ("open and close, a later one", "poll, before"):
+                found["calls", file, way, 0, 0, "call"] = 1000
+        for (where, *key), value in change.items():
+            if where == kernel:
+                found[tuple(key)] = value
+        return found
+
+    def bench(self, change=(), bloat=0, kernels=("base", "base-again", "patched", "one-queue"),
+              then=None, **raw):
+        change = dict(change)
+        files = {"config": 'CONFIG_CC_VERSION_TEXT="clang"\nCONFIG_RUSTC_VERSION_TEXT="rustc"\n',
+                 "qemu": "QEMU 7.2", "kernel": "Linux 7.3", "bloat-on": self.BLOAT.format(9, 1009),
+                 "bloat-off": self.BLOAT.format(bloat, 1000 + bloat), "signal_struct-base": self.LAYOUT,
+                 "signal_struct-patched": self.LAYOUT, "watch-patched": self.LAYOUT}
+        for kernel in kernels:
+            files[f"samples-{kernel}"] = "".join(
+                json.dumps(dict(zip(("case", "file", "way", "own", "other", "metric"), key), n=9,
+                                mean=value, min=value, median=value, max=value)) + "\n"
+                for key, value in self.figures(kernel, change).items() if value for _ in range(5))
+        files |= raw
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            (tmp / "raw").mkdir()
+            (tmp / "results").mkdir()
+            for name, text in files.items():
+                if text is not None:
+                    (tmp / "raw" / name).write_text(text)
+            done = self.run_bench("judge", tmp / "raw", tmp / "results")
+            if not then:
+                return done
+            # In the place of the plots, which take more than Python has.
+            digest = hashlib.sha256((tmp / "results/bench.json").read_bytes()).hexdigest()
+            for name in ("own", "other", "unwatched", "calls", "polling", "killer"):
+                (tmp / f"results/bench-{name}.svg").write_text(digest)
+            (tmp / "README").write_text(self.said)
+            then(tmp)
+            return self.run_bench("check", tmp / "results", tmp / "README")
+
+    def run_bench(self, *args):
+        done = subprocess.run([sys.executable, TOP / "scripts/bench.py", *args],
+                              capture_output=True, text=True, check=False)
+        self.said = done.stdout + done.stderr
+        return done.returncode
+
+    def missed(self, what, change):
+        self.assertEqual(self.bench(change), 1, self.said)
+        lines = [line for line in self.said.splitlines() if line.startswith("MISSED")]
+        self.assertEqual(len(lines), 1, self.said)
+        self.assertIn(what, lines[0])
+
+    def test_all_goals_met(self):
+        self.assertEqual(self.bench(), 0, getattr(self, "said", ""))
+        self.assertNotIn("missed", self.said.lower())
+        self.assertNotIn("decided", self.said)
+
+    def test_goals_missed(self):
+        ours = ("patched",)
+        self.missed("nobody watches, fork", {(*ours, "unwatched", "none", "fork", 0, 0, "life"): 40060})
+        self.missed("16 waiters, until it is reaped: at most a pidfd's (poll)",
+                    {(*ours, "own", "exithand", "poll", 16, 0, "reaped"): 7601})
+        self.missed("1000 waiters of other processes: no change of settled (epoll)",
+                    {(*ours, "other", "exithand", "epoll", 1, 1000, "settled"): 7000})
+        self.missed("own waiters: linear (poll)",
+                    {(*ours, "own", "exithand", "poll", 1000, 0, "exit"): 200000})
+
+    def test_it_is_known_why(self):
+        change = {("patched", "watched", "exithand", "poll", 1, 0, "exit"): 6001}
+        self.assertEqual(self.bench(change), 0)
+        self.assertIn("missed      one waiter, the exit itself: at most a pidfd's (poll): 6000, 6001: +1\n",
+                      self.said)
+
+    def test_noise_decides_nothing(self):
+        life = ("unwatched", "none", "fork", 0, 0, "life")
+        self.assertEqual(self.bench({("patched", *life): 40060, ("base-again", *life): 40050}), 0)
+        self.assertIn("not decided nobody watches, fork", self.said)
+
+    def test_switched_off_is_not_the_same(self):
+        self.assertEqual(self.bench(bloat=8), 1)
+        self.assertIn("MISSED      PROC_EXITHAND=n", self.said)
+
+    def test_no_measure(self):
+        ticks = ("instrument", "", "", 0, 0, "ticks of 1000000 instructions")
+        self.assertEqual(self.bench({("patched", *ticks): 2600000}), 6)
+        self.assertEqual(self.bench(kernels=("base", "patched")), 6)
+        self.assertIn("no samples of the kernel one-queue", self.said)
+        # One that broke off in the middle.
+        for case in ("unwatched", "watched", "own", "other"):
+            gone = {("patched", *key): None for key in self.figures("patched", {}) if key[0] == case}
+            self.assertEqual(self.bench(gone), 6, case)
+            self.assertIn("exithand: bench: ", self.said)
+        for broken in ({"samples-base": ""}, {"bloat-on": "nm: vmlinux: no symbols\n"},
+                       {"watch-patched": ""}, {"config": ""}, {"qemu": None}):
+            self.assertEqual(self.bench(**broken), 6, broken)
+
+    def test_committed_results(self):
+        def edit(name, old, new):
+            def then(tmp):
+                file = tmp / name
+                text = file.read_text()
+                self.assertIn(old, text)
+                file.write_text(text.replace(old, new, 1))
+            return then
+
+        self.assertEqual(self.bench(then=lambda tmp: None), 0, self.said)
+        for then, words in (
+                (edit("results/bench.md", "6,000", "5,000"), "bench.md is not what bench.json gives"),
+                (edit("results/bench.json", '"mean": [6000', '"mean": [5000'), "was not made from"),
+                (edit("README", "6,000", "5,000"), "README lacks"),
+                (lambda tmp: (tmp / "results/bench-own.svg").unlink(), "the plots are not")):
+            self.assertEqual(self.bench(then=then), 1, words)
+            self.assertIn(words, self.said)
+        self.assertEqual(self.bench(then=lambda tmp: None, **{"bloat-off": None}), 1)
+        self.assertIn("QUICK", self.said)
 
 
 class Import(unittest.TestCase):

@@ -29,7 +29,7 @@ CODES = {
     9: "the console log does not reach its end mark",
     7: "no test ran",
     8: "fewer tests ran than were planned",
-    1: "a test failed (or a check of `make check`, or the demonstration)",
+    1: "a test failed (or a check of `make check`, a goal of `make bench`, or the demonstration)",
     10: "a test of ours was skipped",
     11: "a patch does not apply, or the kernel does not build",
 }

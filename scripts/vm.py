@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boot a kernel in virtme-ng, run a script in it, and tell how that ended.
 
-usage: vm.py --kernel BZIMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell]
+usage: vm.py --kernel BZIMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell] [--count]
 
 DIR/cmd is the script; the guest sees DIR writable, and the host's other files
 as they are, without being able to change them. What the script says comes out
@@ -10,6 +10,10 @@ here as it is said. DIR gets:
 console.log   the kernel's console
 status        the script's exit status, if it came to its end
 end           how it ended: `ended`, `hung` (out of time) or `died`
+
+With --count the guest has one CPU, and its clock counts instructions: one
+nanosecond is one of them, however fast this machine is. While the guest is
+idle, its clock jumps to when there is something to do.
 
 Exits with 0 if the script ended, 4 if the guest hung, 5 if it died, 6 if the
 virtual machine could not be started. ACCEL is auto, kvm or tcg.
@@ -37,9 +41,10 @@ def problem(text):
 
 def vng_command(args, accel):
     command = [
-        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "2",
+        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else "2",
         "--memory", os.environ.get("MEMORY", "1G"), "--rwdir", str(args.dir),
-        "--qemu-opts", f"-serial file:{args.dir}/console.log",
+        "--qemu-opts", f"-serial file:{args.dir}/console.log"
+        + (" -icount shift=0,sleep=off" if args.count else ""),
     ]
     # The console on a serial port of its own, from the first line on. The root
     # by its name, as a kernel without block devices does not guess one.
@@ -172,7 +177,8 @@ def accelerator(args):
         with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
             (Path(tmp) / "cmd").write_text("exit 0\n")
             probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
-                                       limit=PROBE_SECONDS, say="", shell=False)
+                                       limit=PROBE_SECONDS, say="", shell=False,
+                                       count=False)
             if boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0:
                 found = "kvm"
     except OSError:
@@ -190,6 +196,7 @@ def main():
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--say", default="")
     parser.add_argument("--shell", action="store_true")
+    parser.add_argument("--count", action="store_true")
     args = parser.parse_args()
     args.dir = args.dir.resolve()
     if not shutil.which("vng"):
@@ -198,7 +205,7 @@ def main():
     if not args.shell:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, stop)
-    return boot(args, accelerator(args))
+    return boot(args, "tcg" if args.count else accelerator(args))
 
 
 if __name__ == "__main__":
