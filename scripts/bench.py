@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """What `make bench` makes of its samples, and whether that agrees with them.
 
-usage: bench.py judge RAW RESULTS | plot RESULTS | check RESULTS README
+usage: bench.py judge RAW RESULTS | plot RESULTS | publish RESULTS NEW README | check RESULTS README
 
 judge  RAW has what scripts/bench left: samples-KERNEL (a JSON object in each line, see
        scripts/bench.c), what bloat-o-meter and pahole said, and the versions of the tools.
        RESULTS gets bench.json (every sample) and bench.md (tables). Exits with 1 if a goal is
        missed and it is not known why.
 plot   RESULTS gets bench-*.svg. Needs matplotlib.
+publish  Copy these results to NEW, which is committed, and their summary into README.
 check  That bench.md is what bench.json gives, that the plots were made from it, and that README
        has its summary.
 """
@@ -15,6 +16,7 @@ check  That bench.md is what bench.json gives, that the plots were made from it,
 import hashlib
 import json
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -573,6 +575,25 @@ def plot(results):
     return 0
 
 
+BEGIN, END = "<!-- by `bench.py publish` -->", "<!-- to here -->"
+
+
+def publish(results, new, readme):
+    bench = Bench(json.loads((results / "bench.json").read_text()))
+    if bench.data["quick"]:
+        raise Problem("these results are of a QUICK run; run make bench without it")
+    text = readme.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise Problem(f"{readme} has no single place for the summary, from {BEGIN} to {END}")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    for file in sorted(results.glob("bench*")):
+        shutil.copy(file, new)
+    before, rest = text.split(BEGIN)
+    readme.write_text(before + "\n".join([BEGIN, *summary(bench)]) + END + rest.split(END)[1])
+    return 0
+
+
 def check(results, readme):
     text = (results / "bench.json").read_text()
     bench = Bench(json.loads(text))
@@ -595,7 +616,7 @@ def check(results, readme):
 
 
 def main():
-    verbs = {("judge", 4): judge, ("plot", 3): plot, ("check", 4): check}
+    verbs = {("judge", 4): judge, ("plot", 3): plot, ("publish", 5): publish, ("check", 4): check}
     verb = verbs.get((sys.argv[1] if len(sys.argv) > 1 else "", len(sys.argv)))
     if not verb:
         raise Problem(__doc__.split("\n\n")[1])

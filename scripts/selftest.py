@@ -1088,9 +1088,15 @@ Total: Before=1000, After={1}, chg +0.00%
             digest = hashlib.sha256((tmp / "results/bench.json").read_bytes()).hexdigest()
             for name in ("own", "other", "unwatched", "calls", "polling", "killer"):
                 (tmp / f"results/bench-{name}.svg").write_text(digest)
-            (tmp / "README").write_text(self.said)
+            begin, end = "<!-- by `bench.py publish` -->", "<!-- to here -->"
+            (tmp / "README").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+            if status := self.run_bench("publish", tmp / "results", tmp / "committed", tmp / "README"):
+                return status
+            readme = (tmp / "README").read_text()
+            self.assertTrue(readme.startswith(f"before\n{begin}\n|") and readme.endswith(f"\n{end}\nafter\n"),
+                            readme)
             then(tmp)
-            return self.run_bench("check", tmp / "results", tmp / "README")
+            return self.run_bench("check", tmp / "committed", tmp / "README")
 
     def run_bench(self, *args):
         done = subprocess.run([sys.executable, TOP / "scripts/bench.py", *args],
@@ -1159,14 +1165,16 @@ Total: Before=1000, After={1}, chg +0.00%
 
         self.assertEqual(self.bench(then=lambda tmp: None), 0, self.said)
         for then, words in (
-                (edit("results/bench.md", "6,000", "5,000"), "bench.md is not what bench.json gives"),
-                (edit("results/bench.json", '"mean": [6000', '"mean": [5000'), "was not made from"),
+                (edit("committed/bench.md", "6,000", "5,000"), "bench.md is not what bench.json gives"),
+                (edit("committed/bench.json", '"mean": [6000', '"mean": [5000'), "was not made from"),
                 (edit("README", "6,000", "5,000"), "README lacks"),
-                (lambda tmp: (tmp / "results/bench-own.svg").unlink(), "the plots are not")):
+                (lambda tmp: (tmp / "committed/bench-own.svg").unlink(), "the plots are not")):
             self.assertEqual(self.bench(then=then), 1, words)
             self.assertIn(words, self.said)
-        self.assertEqual(self.bench(then=lambda tmp: None, **{"bloat-off": None}), 1)
-        self.assertIn("QUICK", self.said)
+        self.assertEqual(self.bench(then=edit("committed/bench.json", '"quick": false', '"quick": true')), 1)
+        self.assertIn("of a QUICK run", self.said)
+        self.assertEqual(self.bench(then=lambda tmp: None, **{"bloat-off": None}), 6)
+        self.assertIn("of a QUICK run", self.said)
 
 
 class Import(unittest.TestCase):
