@@ -495,13 +495,13 @@ static void one_life(const char *way, char *self)
 static void case_unwatched(char *self)
 {
 	static const struct { const char *way; int n; } ways[] = {
-		{ "vfork", 3000 }, { "fork", 600 }, { "exec", 200 }, { "thread", 1000 },
+		{ "vfork", 4000 }, { "fork", 600 }, { "exec", 200 }, { "thread", 2000 },
 	};
 	static struct sample s;
 
 	set_priority(0);
 	for (size_t w = 0; w < SIZE(ways); w++) {
-		int n = quick ? ways[w].n / 4 : ways[w].n;
+		int n = quick ? ways[w].n / 2 : ways[w].n;
 		uint64_t before;
 
 		next_pid(LIVES);

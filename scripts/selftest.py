@@ -1046,6 +1046,7 @@ Total: Before=1000, After={1}, chg +0.00%
                  "one-queue": ("exithand",)}[kernel]
         for way in ("vfork", "fork"):
             found["unwatched", "none", way, 0, 0, "life"] = 40000
+        found["watched", "none", "", 0, 0, "exit"] = 4000
         for file in files:
             for way in ("poll", "epoll"):
                 for metric in ("exit", "reaped", "settled", "told"):
@@ -1117,6 +1118,8 @@ Total: Before=1000, After={1}, chg +0.00%
 
     def test_goals_missed(self):
         ours = ("patched",)
+        self.missed("nobody watches, the exit itself",
+                    {(*ours, "watched", "none", "", 0, 0, "exit"): 4005})
         self.missed("nobody watches, fork", {(*ours, "unwatched", "none", "fork", 0, 0, "life"): 40060})
         self.missed("16 waiters, until it is reaped: at most a pidfd's (poll)",
                     {(*ours, "own", "exithand", "poll", 16, 0, "reaped"): 7601})
