@@ -208,7 +208,7 @@ int main(int argc, char **argv)
 	enum how how = WAIT;
 	unsigned long long goal;
 	char *end;
-	pid_t pid;
+	pid_t pid = 0;
 
 	while ((opt = getopt(argc, argv, "np:")) != -1) {
 		if (opt == 'n') {
