@@ -179,8 +179,8 @@ new_run() {
 	trap 'rm -rf "$run"' EXIT
 }
 
-# in_vm LIMIT [TEXT] [OPTION]: run $run/cmd in this kernel's virtual machine; then
-# keep its console log. vm_end tells how the guest ended. OPTION is vm.py's.
+# in_vm LIMIT [TEXT] [OPTION...]: run $run/cmd in this kernel's virtual machine; then
+# keep its console log. vm_end tells how the guest ended. The options are vm.py's.
 in_vm() {
 	vm_end=0
 	[ -z "${2:-}" ] || note "== $2"

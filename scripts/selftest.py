@@ -502,6 +502,18 @@ class Machine(unittest.TestCase):
         self.assertIn("--cpus 1 ", self.out)
         self.assertIn(" -icount shift=0,sleep=off ", self.out)
 
+    def test_one_cpu(self):
+        told = "echo $*; touch $run/console.log; echo 0 >$run/status"
+        self.boot(told)
+        self.assertIn("--cpus 2 ", self.out)
+        self.boot(told, options=["--cpus=1"])
+        self.assertIn("--cpus 1 ", self.out)
+        self.assertNotIn("-icount", self.out)
+
+    def test_which_accelerator(self):
+        self.assertEqual(self.boot("exit 1", options=["--accel"]), 0)
+        self.assertEqual((self.out, self.end), ("tcg\n", None))
+
     def test_hangs(self):
         mark = f"300.{os.getpid()}1"
         self.assertEqual(self.boot(f"touch $run/console.log; sleep {mark} & wait"), 4)

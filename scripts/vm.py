@@ -2,6 +2,8 @@
 """Boot a kernel in virtme-ng, run a script in it, and tell how that ended.
 
 usage: vm.py --kernel BZIMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell] [--count]
+             [--cpus N]
+       vm.py --kernel BZIMAGE --dir DIR --accel
 
 DIR/cmd is the script; the guest sees DIR writable, and the host's other files
 as they are, without being able to change them. What the script says comes out
@@ -13,7 +15,8 @@ end           how it ended: `ended`, `hung` (out of time) or `died`
 
 With --count the guest has one CPU, and its clock counts instructions: one
 nanosecond is one of them, however fast this machine is. While the guest is
-idle, its clock jumps to when there is something to do.
+idle, its clock jumps to when there is something to do. With --accel it only
+says what a guest runs in here, kvm or tcg.
 
 Exits with 0 if the script ended, 4 if the guest hung, 5 if it died, 6 if the
 virtual machine could not be started. ACCEL is auto, kvm or tcg.
@@ -41,7 +44,7 @@ def problem(text):
 
 def vng_command(args, accel):
     command = [
-        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else "2",
+        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else str(args.cpus),
         "--memory", os.environ.get("MEMORY", "1G"), "--rwdir", str(args.dir),
         "--qemu-opts", f"-serial file:{args.dir}/console.log"
         + (" -icount shift=0,sleep=off" if args.count else ""),
@@ -178,7 +181,7 @@ def accelerator(args):
             (Path(tmp) / "cmd").write_text("exit 0\n")
             probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
                                        limit=PROBE_SECONDS, say="", shell=False,
-                                       count=False)
+                                       count=False, cpus=2)
             if boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0:
                 found = "kvm"
     except OSError:
@@ -197,6 +200,8 @@ def main():
     parser.add_argument("--say", default="")
     parser.add_argument("--shell", action="store_true")
     parser.add_argument("--count", action="store_true")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--accel", action="store_true")
     args = parser.parse_args()
     args.dir = args.dir.resolve()
     if not shutil.which("vng"):
@@ -205,6 +210,9 @@ def main():
     if not args.shell:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, stop)
+    if args.accel:
+        print(accelerator(args))
+        return ENDED
     return boot(args, "tcg" if args.count else accelerator(args))
 
 
