@@ -20,12 +20,17 @@
  *	reaped	until we have reaped it
  *	told	until the last of its own waiters is out of its system call
  *	settled	until everybody sleeps again
+ *
+ * With BENCH_WALL in the environment it is time that is measured, in ns.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/cn_proc.h>
+#include <linux/connector.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -41,6 +46,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -48,14 +54,15 @@
 #include <unistd.h>
 #include <x86intrin.h>
 
-#define MANY		1024	/* waiters, and processes, at most */
+#define MANY		10240	/* processes, at most */
+#define OWN_MAX		1024	/* waiters of one process, at most */
 #define ROUNDS_MAX	8192
-#define STACK		16384
+#define STACK		8192
 #define PRIORITY	50
 #define LOW_PRIORITY	10
 #define SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
-static bool quick, have_exithand;
+static bool quick, have_exithand, wall;
 static int repetition;
 
 #define MUST(call) ({						\
@@ -73,8 +80,14 @@ static int repetition;
 
 static uint64_t now(void)
 {
-	_mm_lfence();
-	return __rdtsc();
+	struct timespec t;
+
+	if (!wall) {
+		_mm_lfence();
+		return __rdtsc();
+	}
+	MUST(clock_gettime(CLOCK_MONOTONIC, &t));
+	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
 static void put(const char *path, const char *text)
@@ -159,7 +172,7 @@ static void report_one(const char *case_, const char *file, const char *way, con
  * What it takes to free a number depends on the number, and on its neighbours.
  * So it is the same one each time.
  */
-enum { NEIGHBOUR = 20000, TARGET, OTHERS = 24000, WAITERS = 28000, LIVES = 10000 };
+enum { NEIGHBOUR = 20000, TARGET, OTHERS = 24000, WAITERS = 40000, LIVES = 10000 };
 
 static void next_pid(int pid)
 {
@@ -190,6 +203,7 @@ static int bystander(void *unused)
 	(void)unused;
 	for (;;)
 		pause();
+	return 0;
 }
 
 static pid_t start(int (*what)(void *), int n)
@@ -242,40 +256,111 @@ static void set_priority(int priority)
 
 /* -- who waits -- */
 
+enum how { POLL, READ, EPOLL, WAITPID, CONNECTOR };
+
 struct waiter {
 	pthread_t thread;
 	sem_t go;
-	int fd;
-	bool read, waits;
+	bool started;
+	enum how how;
+	int fd;			/* or the number, for waitpid() */
+	volatile bool waits;
 	uint64_t told;
 };
 
-static struct waiter waiters[2 * MANY];
-static int nr_waiters;
+static struct waiter own_waiters[OWN_MAX], other_waiters[MANY];
 static sem_t settle_go, settle_done;
 static uint64_t settled_at;
+
+/* What the proc connector tells of: the number of a process that exits, or 0. */
+static pid_t connector_exit(int fd)
+{
+	char buf[256] __attribute__((aligned(NLMSG_ALIGNTO)));
+	struct cn_msg *msg = NLMSG_DATA((struct nlmsghdr *)buf);
+	struct proc_event *event = (struct proc_event *)msg->data;
+
+	if (recv(fd, buf, sizeof(buf), 0) <= 0)
+		return -1;
+	if (event->what != PROC_EVENT_EXIT ||
+	    event->event_data.exit.process_pid != event->event_data.exit.process_tgid)
+		return 0;
+	return event->event_data.exit.process_pid;
+}
+
+static int open_connector(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
+	enum proc_cn_mcast_op listen = PROC_CN_MCAST_LISTEN;
+	char buf[NLMSG_SPACE(sizeof(struct cn_msg) + sizeof(listen))]
+		__attribute__((aligned(NLMSG_ALIGNTO))) = {};
+	struct nlmsghdr *head = (struct nlmsghdr *)buf;
+	struct cn_msg *msg = NLMSG_DATA(head);
+	int size = 64 << 20, fd;
+
+	head->nlmsg_len = NLMSG_LENGTH(sizeof(*msg) + sizeof(listen));
+	head->nlmsg_type = NLMSG_DONE;
+	msg->id.idx = CN_IDX_PROC;
+	msg->id.val = CN_VAL_PROC;
+	msg->len = sizeof(listen);
+	memcpy(msg->data, &listen, sizeof(listen));
+
+	fd = MUST(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_CONNECTOR));
+	MUST(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
+	MUST(bind(fd, (struct sockaddr *)&address, sizeof(address)));
+	MUST(send(fd, buf, head->nlmsg_len, 0));
+	return fd;
+}
+
+/* False if a signal has called it off. */
+static bool wait_for(enum how how, int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct epoll_event event;
+	pid_t pid = 0;
+	int n = -1;
+	char c;
+
+	switch (how) {
+	case POLL:
+		n = poll(&pfd, 1, -1) - 1;
+		break;
+	case READ:
+		n = read(fd, &c, 1);
+		break;
+	case EPOLL:
+		n = epoll_wait(fd, &event, 1, -1) - 1;
+		break;
+	case WAITPID:
+		n = waitpid(fd, NULL, 0) - fd;
+		break;
+	case CONNECTOR:
+		while (pid >= 0 && pid != TARGET)
+			pid = connector_exit(fd);
+		n = pid - TARGET;
+		break;
+	}
+	if (n && errno != EINTR)
+		err(1, "a waiter");
+	return !n;
+}
 
 static void *waiter(void *arg)
 {
 	struct waiter *w = arg;
-	struct pollfd pfd = { .events = POLLIN };
-	char c;
 
 	set_priority(LOW_PRIORITY);
 	for (;;) {
 		sem_wait(&w->go);
-		if (w->read) {
-			if (read(w->fd, &c, 1))
-				err(1, "read");
-		} else {
-			pfd.fd = w->fd;
-			if (poll(&pfd, 1, -1) != 1)
-				err(1, "poll");
-		}
-		w->told = now();
+		if (wait_for(w->how, w->fd))
+			w->told = now();
 		w->waits = false;
 	}
 	return NULL;
+}
+
+static void call_off(int unused)
+{
+	(void)unused;
 }
 
 static void *settle_thread(void *unused)
@@ -309,28 +394,31 @@ static uint64_t settle(void)
 	return settled_at;
 }
 
-/* Time for what the kernel does later: it costs nothing while we sleep. */
+/* Time for what the kernel does later: it costs nothing while we sleep, if we count. */
 static void rest(void)
 {
-	usleep(40000);
+	usleep(wall ? 10000 : 40000);
 	settle();
 }
 
-static void need_waiters(int n)
+static void need_waiters(struct waiter *w, int n)
 {
-	while (nr_waiters < n) {
-		struct waiter *w = &waiters[nr_waiters++];
+	int number = w == own_waiters ? WAITERS : WAITERS + OWN_MAX;
 
-		next_pid(WAITERS + nr_waiters);
-		sem_init(&w->go, 0, 0);
-		new_thread(&w->thread, waiter, w);
+	for (int i = 0; i < n; i++) {
+		if (w[i].started)
+			continue;
+		next_pid(number + i);
+		sem_init(&w[i].go, 0, 0);
+		new_thread(&w[i].thread, waiter, &w[i]);
+		w[i].started = true;
 	}
 }
 
-static void wait_in(struct waiter *w, int fd, bool read)
+static void wait_in(struct waiter *w, enum how how, int fd)
 {
+	w->how = how;
 	w->fd = fd;
-	w->read = read;
 	w->told = 0;
 	w->waits = true;
 	sem_post(&w->go);
@@ -344,20 +432,86 @@ static void wait_in(struct waiter *w, int fd, bool read)
  */
 #define LOOKED_AT "/proc/PID looked at"
 
+/* Other processes, of which each has one waiter. */
+static pid_t others[MANY];
+static int other_fds[MANY], other_epfd = -1;
+
+static void start_others(const char *file, int n)
+{
+	next_pid(OTHERS);
+	for (int i = 0; i < n; i++) {
+		others[i] = start(bystander, i + 1);
+		other_fds[i] = open_file(file, others[i]);
+	}
+	rest();
+}
+
+static void watch_others(bool epoll, int n)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (epoll)
+		other_epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
+	else
+		need_waiters(other_waiters, n);
+	for (int i = 0; i < n; i++) {
+		if (epoll)
+			MUST(epoll_ctl(other_epfd, EPOLL_CTL_ADD, other_fds[i], &event));
+		else
+			wait_in(&other_waiters[i], POLL, other_fds[i]);
+	}
+	rest();
+}
+
+static void unwatch_others(bool epoll, int n)
+{
+	if (epoll) {
+		close(other_epfd);
+		other_epfd = -1;
+	}
+	for (int i = 0; !epoll && i < n; i++)
+		OK(pthread_kill(other_waiters[i].thread, SIGUSR1));
+	rest();
+	for (int i = 0; !epoll && i < n; i++)
+		if (other_waiters[i].waits)
+			errx(1, "a waiter does not let itself be called off");
+}
+
+static void end_others(int n)
+{
+	kill_all(others, n);
+	rest();
+	for (int i = 0; i < n; i++)
+		close(other_fds[i]);
+	rest();
+}
+
+/* Whoever waits for another process must still do so. */
+static void check_others(const char *file, bool epoll, int n)
+{
+	struct epoll_event event;
+
+	/* This has epoll look at what it was woken for in vain. */
+	if (epoll && other_epfd >= 0 && epoll_wait(other_epfd, &event, 1, 0))
+		errx(1, "%s epoll: told of another's exit", file);
+	for (int i = 0; !epoll && i < n; i++)
+		if (!other_waiters[i].waits)
+			errx(1, "%s: told of another's exit", file);
+}
+
 /*
- * The exit of a process with `own` waiters, while `other` other processes have
- * one each. `way` is how they wait: a task each in poll or read, or entries of
- * one epoll instance, where nobody is woken.
+ * The exit of a process with `own` waiters, while the `other` ones are watched.
+ * `way` is how they wait: a task each in poll or read, or entries of one epoll
+ * instance, where nobody is woken.
  */
 static void exits(const char *case_, const char *file, const char *way, int own, int other,
 		  int rounds)
 {
 	static struct sample exit_, reaped, told, settled;
-	static pid_t others[MANY];
-	static int other_fds[MANY], fds[MANY];
-	bool epoll = !strcmp(way, "epoll"), read = !strcmp(way, "read");
+	static int fds[OWN_MAX];
+	bool epoll = !strcmp(way, "epoll");
+	enum how how = strcmp(way, "read") ? POLL : READ;
 	bool looked_at = strstr(way, LOOKED_AT);
-	int other_epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
 
 	begin(&exit_, case_, file, way, "exit", own, other);
 	begin(&reaped, case_, file, way, "reaped", own, other);
@@ -365,18 +519,7 @@ static void exits(const char *case_, const char *file, const char *way, int own,
 	begin(&settled, case_, file, way, "settled", own, other);
 
 	if (!epoll)
-		need_waiters(own + other);
-	next_pid(OTHERS);
-	for (int i = 0; i < other; i++) {
-		struct epoll_event event = { .events = EPOLLIN };
-
-		others[i] = start(bystander, i + 1);
-		other_fds[i] = open_file(file, others[i]);
-		if (epoll)
-			MUST(epoll_ctl(other_epfd, EPOLL_CTL_ADD, other_fds[i], &event));
-		else
-			wait_in(&waiters[own + i], other_fds[i], read);
-	}
+		need_waiters(own_waiters, own);
 
 	/* The first two fill the caches. */
 	for (int round = -2; round < rounds; round++) {
@@ -399,11 +542,11 @@ static void exits(const char *case_, const char *file, const char *way, int own,
 			if (epoll)
 				MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, fds[i], &event));
 			else
-				wait_in(&waiters[i], fds[i], read);
+				wait_in(&own_waiters[i], how, fds[i]);
 		}
 		rest();
 		for (int i = 0; !epoll && i < own; i++)
-			if (!waiters[i].waits)
+			if (!own_waiters[i].waits)
 				errx(1, "%s %s: told before the exit", file, way);
 
 		MUST(write(release_pipe[1], "x", 1));
@@ -414,16 +557,14 @@ static void exits(const char *case_, const char *file, const char *way, int own,
 		all_settled = settle();
 
 		for (int i = 0; !epoll && i < own; i++) {
-			if (waiters[i].waits)
+			if (own_waiters[i].waits)
 				errx(1, "%s %s: not told of the exit", file, way);
-			if (waiters[i].told > last)
-				last = waiters[i].told;
+			if (own_waiters[i].told > last)
+				last = own_waiters[i].told;
 		}
 		if (epoll && epoll_wait(epfd, &event, 1, 0) != !!own)
 			errx(1, "%s epoll: not told of the exit", file);
-		for (int i = 0; !epoll && i < other; i++)
-			if (!waiters[own + i].waits)
-				errx(1, "%s %s: told of another's exit", file, way);
+		check_others(file, epoll, other);
 
 		if (round >= 0) {
 			add(&exit_, zombie - last_words);
@@ -442,13 +583,130 @@ static void exits(const char *case_, const char *file, const char *way, int own,
 	report(&settled);
 	if (told.n)
 		report(&told);
+}
 
-	kill_all(others, other);
-	rest();
-	for (int i = 0; i < other; i++)
-		close(other_fds[i]);
-	close(other_epfd);
-	rest();
+/*
+ * From the last words of a process until its only reader is out of its system
+ * call, while nobody else waits for it and its parent sleeps.
+ */
+static void case_reader(void)
+{
+	static const struct { const char *file, *way; enum how how; } ways[] = {
+		{ "pidfd", "poll", POLL }, { "pidfd", "epoll", EPOLL },
+		{ "waitpid", "", WAITPID }, { "connector", "", CONNECTOR },
+		{ "exithand", "poll", POLL }, { "exithand", "epoll", EPOLL },
+		{ "exithand", "read", READ },
+	};
+	static struct sample told;
+	struct epoll_event event = { .events = EPOLLIN };
+	struct waiter *w = own_waiters;
+	int rounds = quick ? 10 : 20;
+
+	need_waiters(w, 1);
+	for (size_t i = 0; i < SIZE(ways) - 3 * !have_exithand; i++) {
+		enum how how = ways[i].how;
+		bool file = how < WAITPID;
+		int connector = how == CONNECTOR ? open_connector() : -1;
+
+		begin(&told, "reader", ways[i].file, ways[i].way, "told", 1, 0);
+		for (int round = -2; round < rounds; round++) {
+			int epfd = MUST(epoll_create1(EPOLL_CLOEXEC)), fd = -1;
+			pid_t pid;
+
+			next_pid(TARGET);
+			pid = start(target, 0);
+			if (file)
+				fd = open_file(ways[i].file, pid);
+			if (how == EPOLL)
+				MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event));
+			wait_in(w, how, how == EPOLL ? epfd : how == WAITPID ? pid :
+				how == CONNECTOR ? connector : fd);
+			rest();
+			if (!w->waits)
+				errx(1, "%s: told before the exit", ways[i].file);
+
+			MUST(write(release_pipe[1], "x", 1));
+			settle();
+			if (w->waits)
+				errx(1, "%s: not told of the exit", ways[i].file);
+			if (round >= 0)
+				add(&told, w->told - last_words);
+			if (how != WAITPID)
+				reap(pid);
+			if (file)
+				close(fd);
+			close(epfd);
+			rest();
+		}
+		report(&told);
+		if (how == CONNECTOR)
+			close(connector);
+	}
+}
+
+/*
+ * Many processes are killed at once, and reap themselves; one loop hears of all
+ * of them. For each in its turn it closes the file, as it must, or epoll would
+ * tell of it again.
+ */
+static void case_burst(void)
+{
+	static const struct { const char *file, *way; } by[] = {
+		{ "pidfd", "" }, { "pidfd", LOOKED_AT }, { "connector", "" }, { "exithand", "" },
+	};
+	static pid_t pid[MANY];
+	static struct sample total;
+	pid_t exited;
+	struct epoll_event event = { .events = EPOLLIN }, events[64];
+	int n = quick ? 1000 : 10000;
+	char path[64];
+
+	signal(SIGCHLD, SIG_IGN);
+	for (size_t f = 0; f < SIZE(by) - !have_exithand; f++) {
+		bool connector = !strcmp(by[f].file, "connector"), looked_at = by[f].way[0];
+		int epfd = MUST(epoll_create1(EPOLL_CLOEXEC)), netlink = -1, told = 0;
+		uint64_t before;
+
+		next_pid(OTHERS);
+		for (int i = 0; i < n; i++) {
+			pid[i] = start(bystander, i + 1);
+			MUST(setpgid(pid[i], pid[0]));
+		}
+		if (connector) {
+			netlink = open_connector();
+			MUST(fcntl(netlink, F_SETFL, O_NONBLOCK));
+			MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, netlink, &event));
+		}
+		for (int i = 0; !connector && i < n; i++) {
+			snprintf(path, sizeof(path), "/proc/%d/stat", pid[i]);
+			if (looked_at)
+				MUST(access(path, F_OK));
+			event.data.fd = open_file(by[f].file, pid[i]);
+			MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, event.data.fd, &event));
+		}
+		rest();
+
+		before = now();
+		MUST(kill(-pid[0], SIGKILL));
+		while (told < n) {
+			int ready = MUST(epoll_wait(epfd, events, SIZE(events), -1));
+
+			for (int i = 0; !connector && i < ready; i++)
+				told += !close(events[i].data.fd);
+			while (connector && (exited = connector_exit(netlink)) >= 0)
+				told += exited > 0;
+			if (connector && errno != EAGAIN)
+				err(1, "the proc connector");
+		}
+		begin(&total, "burst", by[f].file, by[f].way, "total", 1, n);
+		add(&total, now() - before);
+		report(&total);
+		if (connector)
+			close(netlink);
+		close(epfd);
+		rest();
+	}
+	signal(SIGCHLD, SIG_DFL);
 }
 
 /* The counter must count instructions: a loop of known length. */
@@ -549,17 +807,29 @@ static void case_own(void)
 	}
 }
 
-static void case_other(void)
+/* Making so many processes takes long: all repetitions are with the same ones. */
+static void case_other(int repetitions)
 {
-	static const int full[] = { 0, 1, 10, 100, 1000 }, few[] = { 0, 10, 300 };
+	static const int full[] = { 0, 1, 10, 100, 1000, 10000 }, few[] = { 0, 10, 300 };
+	bool be_quick = quick;
+	int rounds = be_quick ? 3 : 6;
 
 	for (size_t f = 0; f < SIZE(files) - !have_exithand; f++) {
-		for (size_t i = 0; i < (quick ? SIZE(few) : SIZE(full)); i++) {
-			int n = quick ? few[i] : full[i];
+		for (size_t i = 0; i < (be_quick ? SIZE(few) : SIZE(full)); i++) {
+			int n = be_quick ? few[i] : full[i];
 
-			exits("other", files[f], "poll", 1, n, quick ? 3 : 6);
-			exits("other", files[f], "epoll", 1, n, quick ? 3 : 6);
-			exits("other, unwatched", files[f], "poll", 0, n, quick ? 3 : 6);
+			start_others(files[f], n);
+			watch_others(false, n);
+			for (repetition = -1; repetition < repetitions; repetition++) {
+				exits("other", files[f], "poll", 1, n, rounds);
+				exits("other, unwatched", files[f], "poll", 0, n, rounds);
+			}
+			unwatch_others(false, n);
+			watch_others(true, n);
+			for (repetition = -1; repetition < repetitions; repetition++)
+				exits("other", files[f], "epoll", 1, n, rounds);
+			unwatch_others(true, n);
+			end_others(n);
 		}
 	}
 }
@@ -702,6 +972,16 @@ static void case_polling(void)
 
 /* -- memory -- */
 
+#define CGROUPS	"/tmp/bench-cgroups"
+
+static void mount_cgroups(void)
+{
+	if (mkdir(CGROUPS, 0755) && errno != EEXIST)
+		err(1, CGROUPS);
+	MUST(mount("none", CGROUPS, "cgroup2", 0, NULL));
+	put(CGROUPS "/cgroup.subtree_control", "+memory");
+}
+
 struct slab {
 	char name[64];
 	long active, objsize, slabs, pages, per_slab;
@@ -768,9 +1048,12 @@ static void case_memory(void)
 	static pid_t pid[N];
 	static int fd[N];
 
-	for (size_t i = 0; i < SIZE(attributes); i++)
+	for (size_t i = 0; i < SIZE(attributes); i++) {
 		report_one("memory", "", "signal_cache", attributes[i],
 			   slab_attribute("signal_cache", attributes[i]));
+		report_one("memory", "", "pid", attributes[i],
+			   slab_attribute("pid", attributes[i]));
+	}
 
 	for (size_t f = 0; f < SIZE(files) - !have_exithand; f++) {
 		double total = 0;
@@ -803,10 +1086,112 @@ static void case_memory(void)
 	}
 }
 
-/* -- the memory cgroup -- */
-
-#define CGROUPS	"/tmp/bench-cgroups"
 #define GROUP	CGROUPS "/bench"
+
+/*
+ * Bytes of the kernel's objects that a cgroup is charged with, as they were when
+ * the kernel last added them up: it does so every two seconds.
+ */
+static double charged(const char *group)
+{
+	char path[128], line[128];
+	double bytes = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), CGROUPS "/%s/memory.stat", group);
+	f = fopen(path, "re");
+	if (!f)
+		err(1, "%s", path);
+	while (bytes < 0 && fgets(line, sizeof(line), f))
+		sscanf(line, "slab %lf", &bytes);
+	fclose(f);
+	if (bytes < 0)
+		errx(1, "%s has no slab", path);
+	return bytes;
+}
+
+static void join(const char *group, const char *who)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUPS "/%s/cgroup.procs", group);
+	put(path, who);
+}
+
+/*
+ * Who pays: processes of one cgroup are opened by a process of another, and then
+ * by one of a third. What the later opener does not pay is once for a process.
+ */
+static void case_charged(void)
+{
+	static const char *const groups[] = { "watched", "first opener", "later opener" };
+	enum { N = 1000 };
+	static pid_t pid[N];
+	double before[SIZE(groups)];
+	char path[128], number[16], c;
+
+	mount_cgroups();
+	for (size_t g = 0; g < SIZE(groups); g++) {
+		snprintf(path, sizeof(path), CGROUPS "/%s", groups[g]);
+		MUST(mkdir(path, 0755));
+	}
+	for (size_t f = 0; f < SIZE(files) - !have_exithand; f++) {
+		int go[SIZE(groups)][2], done[2];
+		pid_t opener[SIZE(groups)];
+
+		for (int i = 0; i < N; i++) {
+			pid[i] = start(bystander, i);
+			snprintf(number, sizeof(number), "%d", pid[i]);
+			join("watched", number);
+		}
+		MUST(pipe2(done, O_CLOEXEC));
+		for (size_t g = 1; g < SIZE(groups); g++) {
+			MUST(pipe2(go[g], O_CLOEXEC));
+			opener[g] = MUST(fork());
+			if (opener[g])
+				continue;
+			join(groups[g], "0");
+			/* The table of open files has its room before. */
+			MUST(fcntl(0, F_DUPFD, 4 * N));
+			MUST(write(done[1], "x", 1));
+			MUST(read(go[g][0], &c, 1));
+			for (int i = 0; i < N; i++)
+				open_file(files[f], pid[i]);
+			MUST(write(done[1], "x", 1));
+			for (;;)
+				pause();
+		}
+		MUST(read(done[0], &c, 1));
+		MUST(read(done[0], &c, 1));
+		sleep(3);
+		for (size_t g = 0; g < SIZE(groups); g++)
+			before[g] = charged(groups[g]);
+		for (size_t g = 1; g < SIZE(groups); g++) {
+			MUST(write(go[g][1], "x", 1));
+			MUST(read(done[0], &c, 1));
+		}
+		sleep(3);
+		for (size_t g = 0; g < SIZE(groups); g++)
+			report_one("charged", files[f], groups[g], "bytes per file",
+				   (charged(groups[g]) - before[g]) / N);
+		for (size_t g = 1; g < SIZE(groups); g++) {
+			kill_all(&opener[g], 1);
+			close(go[g][0]);
+			close(go[g][1]);
+		}
+		close(done[0]);
+		close(done[1]);
+		kill_all(pid, N);
+		rest();
+	}
+	for (size_t g = 0; g < SIZE(groups); g++) {
+		snprintf(path, sizeof(path), CGROUPS "/%s", groups[g]);
+		MUST(rmdir(path));
+	}
+	MUST(umount2(CGROUPS, MNT_DETACH));
+}
+
+/* -- the memory cgroup -- */
 
 /*
  * Processes of a cgroup have taken twice the memory that they may have; the
@@ -822,23 +1207,20 @@ static void case_killer(const char *killer)
 		{ "waits by exithand", NULL, NULL },
 	};
 	enum { HOGS = 16, MIB = 4 };
-	static struct sample vain, time, cpu;
+	static struct sample killed, time, cpu;
 	int rounds = quick ? 2 : 5;
 
-	if (mkdir(CGROUPS, 0755) && errno != EEXIST)
-		err(1, CGROUPS);
-	MUST(mount("none", CGROUPS, "cgroup2", 0, NULL));
-	put(CGROUPS "/cgroup.subtree_control", "+memory");
+	mount_cgroups();
 	MUST(mkdir(GROUP, 0755));
 	set_priority(0);
 
 	for (size_t w = 0; w < SIZE(ways) - !have_exithand; w++) {
-		begin(&vain, "killer", "", ways[w].way, "killed in vain", 0, 0);
+		begin(&killed, "killer", "", ways[w].way, "killed", 0, 0);
 		begin(&time, "killer", "", ways[w].way, "time", 0, 0);
 		begin(&cpu, "killer", "", ways[w].way, "cpu", 0, 0);
 		for (int round = 0; round < rounds; round++) {
 			pid_t hog[HOGS], pid;
-			int ready[2], status, left = 0;
+			int ready[2], status, left;
 			struct rusage usage;
 			uint64_t before, after;
 			char c;
@@ -886,6 +1268,7 @@ static void case_killer(const char *killer)
 			if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
 				errx(1, "%s: status %#x", killer, status);
 			rest();
+			left = 0;
 			for (int i = 0; i < HOGS; i++)
 				if (!waitpid(hog[i], NULL, WNOHANG))
 					left++;
@@ -897,12 +1280,12 @@ static void case_killer(const char *killer)
 			close(ready[0]);
 			close(ready[1]);
 			rest();
-			add(&vain, HOGS / 2 - left);
+			add(&killed, HOGS - left);
 			add(&time, after - before);
 			add(&cpu, (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1e9 +
 				  (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e3);
 		}
-		report(&vain);
+		report(&killed);
 		report(&time);
 		report(&cpu);
 	}
@@ -915,10 +1298,11 @@ int main(int argc, char **argv)
 {
 	/* Those that fork come before those that make many threads. */
 	static const char *const cases[] = {
-		"instrument", "unwatched", "polling", "killer", "calls", "memory", "watched",
-		"own", "other",
+		"instrument", "unwatched", "polling", "killer", "charged", "calls", "memory",
+		"watched", "reader", "own", "burst", "other",
 	};
-	struct rlimit limit = { 8192, 8192 };
+	struct rlimit limit = { 32768, 32768 };
+	struct sigaction action = { .sa_handler = call_off };
 	pthread_t thread;
 	int repetitions;
 	bool be_quick;
@@ -929,10 +1313,14 @@ int main(int argc, char **argv)
 		errx(1, "usage: bench REPETITIONS quick|full KILLER [CASE...]");
 	repetitions = atoi(argv[1]);
 	be_quick = !strcmp(argv[2], "quick");
+	wall = getenv("BENCH_WALL");
 	have_exithand = !access("/proc/self/exithand", F_OK);
 
 	MUST(setrlimit(RLIMIT_NOFILE, &limit));
+	MUST(sigaction(SIGUSR1, &action, NULL));
 	put("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+	put("/proc/sys/kernel/pid_max", "100000");
+	put("/proc/sys/kernel/threads-max", "100000");
 	MUST(pipe2(release_pipe, O_CLOEXEC));
 	sem_init(&settle_go, 0, 0);
 	sem_init(&settle_done, 0, 0);
@@ -949,6 +1337,12 @@ int main(int argc, char **argv)
 		if (!wanted)
 			continue;
 		fprintf(stderr, "   %s\n", cases[c]);
+		if (!strcmp(cases[c], "other")) {
+			quick = be_quick;
+			case_other(repetitions);
+			fflush(stdout);
+			continue;
+		}
 		/* The first one fills the caches, and is not told. */
 		for (repetition = -1; repetition < repetitions; repetition++) {
 			quick = repetition < 0 || be_quick;
@@ -958,11 +1352,13 @@ int main(int argc, char **argv)
 			case 1: case_unwatched(argv[0]); break;
 			case 2: case_polling(); break;
 			case 3: case_killer(argv[3]); break;
-			case 4: case_calls(); break;
-			case 5: case_memory(); break;
-			case 6: case_watched(); break;
-			case 7: case_own(); break;
-			case 8: case_other(); break;
+			case 4: case_charged(); break;
+			case 5: case_calls(); break;
+			case 6: case_memory(); break;
+			case 7: case_watched(); break;
+			case 8: case_reader(); break;
+			case 9: case_own(); break;
+			case 10: case_burst(); break;
 			}
 		}
 		fflush(stdout);

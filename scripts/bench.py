@@ -24,7 +24,7 @@ from statistics import median
 
 BASE, AGAIN, PATCHED, QUEUE = "base", "base-again", "patched", "one-queue"
 # A sample is the mean of its rounds where each of them counts, and else their median.
-MEANS = ("polling", "killer", "memory")
+MEANS = ("polling", "killer", "memory", "charged")
 NUMBERS = ("n", "mean", "min", "median", "max")
 NAMES = ("case", "file", "way", "own", "other", "metric")
 
@@ -32,6 +32,7 @@ NAMES = ("case", "file", "way", "own", "other", "metric")
 KNOWN = {
     "one waiter, the exit itself": "an exit wakes the pidfd's queue in any case, also when nobody waits there. "
     "What exithand adds to that is a call, the latch, and the lock of a second queue.",
+    "its reader has returned": "the same as for the exit itself.",
     "one waiter, until all sleep again": "the same, and the reaping: procfs drops what it keeps of /proc/PID, as it "
     "does for everybody who has looked at it.",
 }
@@ -131,6 +132,8 @@ def collect(raw):
     config = dict(re.findall(r'^CONFIG_(\w+)="?(.*?)"?$', (raw / "config").read_text(), re.M))
     samples = {name: read_samples(raw / f"samples-{name}")
                for name in (BASE, AGAIN, PATCHED, QUEUE) if (raw / f"samples-{name}").exists()}
+    wall = {name: read_samples(raw / f"samples-wall-{name}")
+            for name in (BASE, PATCHED) if (raw / f"samples-wall-{name}").exists()}
     lost = [name for name in (BASE, PATCHED, QUEUE) if name not in samples]
     if lost:
         raise Problem(f"no samples of the kernel {', '.join(lost)}; run make bench again")
@@ -140,11 +143,13 @@ def collect(raw):
         "kernel": (raw / "kernel").read_text().strip(),
         "compilers": [config["CC_VERSION_TEXT"], config["RUSTC_VERSION_TEXT"]],
         "qemu": (raw / "qemu").read_text().strip(),
-        "guest": "-icount shift=0,sleep=off -smp 1, 1 GiB; qemu-config/base.config and bench.config",
+        "guest": "-icount shift=0,sleep=off -smp 1, 2 GiB; qemu-config/base.config and bench.config",
         "sizes": {f.name[6:]: read_bloat(f) for f in sorted(raw.glob("bloat-*"))},
         "layouts": {f.name: read_layout(f)
-                    for f in sorted([*raw.glob("signal_struct-*"), *raw.glob("watch-*")])},
+                    for f in sorted([*raw.glob("signal_struct-*"), *raw.glob("pid-*"), *raw.glob("watch-*")])},
+        "cpu": (raw / "cpu").read_text().strip() if wall else None,
         "samples": samples,
+        "wall": wall,
     }
 
 
@@ -188,6 +193,12 @@ def goals(bench):
                            for f in ("pidfd", "exithand"))
             found.append((f"{words}: at most a pidfd's ({way})",
                           f"{pidfd:.0f}, {ours:.0f}: {ours - pidfd:+.0f}", ours <= pidfd))
+
+    for way, peer in (("poll", "poll"), ("epoll", "epoll"), ("read", "poll")):
+        pidfd, ours = (bench.must(PATCHED, "reader", "told", file=f, way=w, own=1)
+                       for f, w in (("pidfd", peer), ("exithand", way)))
+        found.append((f"its reader has returned: at most a pidfd's ({way}, and there {peer})",
+                      f"{pidfd:.0f}, {ours:.0f}: {ours - pidfd:+.0f}", ours <= pidfd))
 
     for way in ("poll", "epoll"):
         few, *_, many = bench.values(PATCHED, "other", "other") or (0, 0)
@@ -264,12 +275,14 @@ def summary(bench):
         return (bench.one(PATCHED, case, metric, file=f, **key) for f in ("pidfd", "exithand"))
 
     row("exit with one waiter", *both("watched", "exit", way="poll", own=1))
-    row("the same, until the waiter has returned", *both("watched", "told", way="poll", own=1))
+    row("exit, until its reader has returned from poll", *both("reader", "told", way="poll", own=1))
     many = bench.values(PATCHED, "own", "own")[-1]
     row(f"exit with {many} waiters", *both("own", "exit", way="poll", own=many))
     others = bench.values(PATCHED, "other", "other")[-1]
     row(f"exit with one waiter, and {others} of other processes",
         *both("other", "exit", way="poll", own=1, other=others))
+    burst = bench.values(PATCHED, "burst", "other")[-1]
+    row(f"{burst} processes exit, one epoll loop", *both("burst", "total", own=1, other=burst))
     row("open and close", *both("calls", "call", way="open and close, a later one"))
     row("poll that finds nothing", *both("calls", "call", way="poll, before"))
     return (table(("", "unpatched", "patched", ""), rows[:3])
@@ -322,6 +335,17 @@ def tables(bench):
                   *(f"{KERNEL_NAMES[k]}: difference" for k in kernels[1:])), rows)
     out += ["![](bench-unwatched.svg)", ""]
 
+    out += ["## Until its reader has returned", "",
+            "From the process's last instruction until the only one who waits for it is out of its system call. "
+            "Its parent, if that is not who waits, sleeps. waitpid() reaps the process, too.", ""]
+    names = [(f, w) for f in ("pidfd", "waitpid", "connector", "exithand") for w in bench.ways("reader", file=f)]
+    out += table(("", "unpatched", "patched", "against poll of a pidfd"),
+                 ((f"{f} {w}".strip(), *(spread(bench.all(k, "reader", "told", file=f, way=w, own=1))
+                                        for k in (BASE, PATCHED)),
+                   percent(bench.one(PATCHED, "reader", "told", file=f, way=w, own=1),
+                           bench.one(PATCHED, "reader", "told", file="pidfd", way="poll", own=1)))
+                  for f, w in names))
+
     exits = ("*exit*: from the process's last instruction until its parent's waitid() has told of the zombie, so "
              "with all the wake-ups. *reaped*: until the parent has reaped it. *told*: until the last of its waiters has returned. *settled*: until everybody "
              "sleeps again. poll: each waiter is a thread in poll(2); epoll: each is an entry of an epoll "
@@ -358,6 +382,21 @@ def tables(bench):
         if case != "other, unwatched":
             out += [f"![](bench-{case}.svg)", ""]
 
+    out += ["## A burst of exits", "",
+            "Many processes are killed by one signal to their group, and reap themselves; one epoll loop hears of "
+            "all, and closes each file. From the signal until the last was heard of. Whoever has looked into "
+            "/proc/PID, as the open of an exithand file does, has made inodes that the reaping drops; "
+            "so a pidfd is there with and without.", ""]
+    rows = []
+    for n in bench.values(PATCHED, "burst", "other"):
+        for f, w in (("pidfd", ""), ("pidfd", "/proc/PID looked at"), ("connector", ""), ("exithand", "")):
+            key = dict(file=f, way=w, own=1, other=n)
+            rows.append((n, ", ".join(filter(None, (f, w))),
+                         *(spread(bench.all(k, "burst", "total", **key)) for k in (BASE, PATCHED)),
+                         percent(bench.one(PATCHED, "burst", "total", **key),
+                                 bench.one(PATCHED, "burst", "total", file="pidfd", own=1, other=n))))
+    out += table(("processes", "", "unpatched", "patched", "against pidfd"), rows)
+
     out += ["## Single calls", ""]
     columns = ((BASE, "pidfd"), (PATCHED, "pidfd"), (PATCHED, "exithand"))
     out += table(("", *(f"{f}, {KERNEL_NAMES[k]}" for k, f in columns)),
@@ -382,12 +421,13 @@ def tables(bench):
 
     out += ["## Killing processes of a memory cgroup", "",
             "16 processes of 4 MiB each; proc-exithand-killer kills the largest until not more than a little over "
-            "half of the memory is in use. How many it killed more than that takes, and how long it took, in "
-            "ms of a machine that runs one instruction each nanosecond.", ""]
-    out += table(("", "killed in vain", "ms", "its CPU time, ms"),
-                 ((way, spread(bench.all(PATCHED, "killer", "killed in vain", way=way)),
-                   *(spread([v / 1e6 for v in bench.all(PATCHED, "killer", m, way=way)])
-                     for m in ("time", "cpu"))) for way in bench.ways("killer")))
+            "half of the memory is in use, for which 8 must go. It is not their parent. How many it killed; how long "
+            "it took until the memory was back, in ms of a machine that runs one instruction each nanosecond; "
+            "and the instructions that it used.", ""]
+    out += table(("", "killed, of which 8 need be", "ms", "its instructions"),
+                 ((way, spread(bench.all(PATCHED, "killer", "killed", way=way)),
+                   spread([v / 1e6 for v in bench.all(PATCHED, "killer", "time", way=way)]),
+                   spread(bench.all(PATCHED, "killer", "cpu", way=way))) for way in bench.ways("killer")))
     out += ["![](bench-killer.svg)", ""]
 
     out += ["## Memory", "",
@@ -400,9 +440,10 @@ def tables(bench):
                   *((f"its member {n}", "–", f"{m['size']} bytes at {m['offset']}")
                     for n, m in sorted(after["members"].items())),
                   ("a watch, with the count of its references, bytes", "–", watch["size"]),
-                  *((f"signal_cache: {a}", *(
-                      number(bench.one(k, "memory", a, way="signal_cache")) for k in (BASE, PATCHED)))
-                    for a in ("object_size", "slab_size", "objs_per_slab"))])
+                  ("struct pid, bytes", layouts["pid-base"]["size"], layouts["pid-patched"]["size"]),
+                  *((f"slab cache {c}: {a}", *(
+                      number(bench.one(k, "memory", a, way=c)) for k in (BASE, PATCHED)))
+                    for c in ("signal_cache", "pid") for a in ("object_size", "slab_size", "objs_per_slab"))])
     out += ["Objects in the slab caches, in bytes for each of 1000 open files of 1000 processes "
             "(opened for the first time, so with the inodes and directory entries of /proc/PID and the file, "
             "which the kernel can drop when it needs the memory):", ""]
@@ -412,12 +453,52 @@ def tables(bench):
                  ((cache, *(number(bench.one(PATCHED, "memory", "bytes per file", file=f, way=cache))
                             for f in ("pidfd", "exithand"))) for cache in [*caches, "all caches"]))
 
+    out += ["Who is charged: 1000 processes of one memory cgroup are opened by a process of a second, and then by one "
+            "of a third. Slab memory of each cgroup, in bytes for each process: what the first opener pays more "
+            "than the later one is once for a watched process, the rest is for an open file.", ""]
+    out += table(("cgroup of", "pidfd", "exithand"),
+                 ((f"the {group}".replace("the watched", "the watched processes"),
+                   *(spread(bench.all(PATCHED, "charged", "bytes per file", file=f, way=group))
+                     for f in ("pidfd", "exithand"))) for group in bench.ways("charged")))
+
+    out += ["## Time", "", *wall_clock(bench)]
+
     out += ["## Size of the kernel", "", "By bloat-o-meter, against the unpatched kernel:", ""]
     out += table(("", "symbols added, removed", "grown, shrunk", "bytes"),
                  ((f"PROC_EXITHAND={'n' if which == 'off' else 'y'}", f"{s['added']}, {s['removed']}",
                    f"{s['grown']}, {s['shrunk']}", f"{s['change']:+} of {s['before']:,}")
                   for which, s in sorted(data["sizes"].items())))
     return "\n".join(out)
+
+
+def wall_clock(bench):
+    """What KVM says to some of the figures, beside the instructions."""
+    if not bench.data.get("wall"):
+        return ["KVM does not run a guest on the machine of this run, so nothing here is in time.", ""]
+    wall = Bench({"samples": bench.data["wall"]})
+    rows = []
+
+    def row(words, case, metric, **key):
+        both = [spread(b.all(k, case, metric, **key)) for b in (bench, wall) for k in (BASE, PATCHED)]
+        if any(text != "–" for text in both[2:]):
+            rows.append((words, *both))
+
+    for way in wall.ways("unwatched"):
+        row(f"nobody watches: {way}", "unwatched", "life", file="none", way=way)
+    for file in ("pidfd", "waitpid", "connector", "exithand"):
+        for way in wall.ways("reader", file=file):
+            row(f"until its reader has returned: {file} {way}".strip(), "reader", "told", file=file, way=way, own=1)
+    for case, name in (("own", "own"), ("other", "other")):
+        for n in wall.values(PATCHED, case, name)[-1:]:
+            for file in ("pidfd", "exithand"):
+                row(f"exit, {n} {'' if case == 'own' else 'other '}waiters in poll: {file}", case, "exit", file=file,
+                    way="poll", own=n if case == "own" else 1, other=0 if case == "own" else n)
+    for n in wall.values(PATCHED, "burst", "other"):
+        for file in ("pidfd", "connector", "exithand"):
+            row(f"{n} processes exit at once: {file}", "burst", "total", file=file, own=1, other=n)
+    return [f"**Wall clock**, by KVM with one CPU, on {bench.data['cpu']}: it depends on the machine and on what else "
+            "that did. Beside it what was counted.", "",
+            *table(("", "instructions, unpatched", "instructions, patched", "ns, unpatched", "ns, patched"), rows)]
 
 
 # -- plots --
@@ -427,6 +508,8 @@ COLOURS = {(BASE, "pidfd"): "#8a8a8a", (PATCHED, "pidfd"): "#2c6fbb",
 LABELS = {(BASE, "pidfd"): "pidfd, unpatched", (PATCHED, "pidfd"): "pidfd, patched",
           (PATCHED, "exithand"): "exithand", (QUEUE, "exithand"): "exithand, one queue for all"}
 # Of different sizes, as they often lie on top of each other.
+STYLES = {(BASE, "pidfd"): "-", (PATCHED, "pidfd"): "--", (PATCHED, "exithand"): "-", (QUEUE, "exithand"): ":"}
+HATCHES = {(BASE, "pidfd"): "", (PATCHED, "pidfd"): "///", (PATCHED, "exithand"): "xx"}
 MARKERS = {(BASE, "pidfd"): ("s", 10), (PATCHED, "pidfd"): ("o", 7),
            (PATCHED, "exithand"): ("^", 5), (QUEUE, "exithand"): ("x", 5)}
 
@@ -458,7 +541,8 @@ def plots(bench, results, digest):
                     low.append(ys[-1] - min(samples))
                     high.append(max(samples) - ys[-1])
             axes.errorbar(xs, ys, yerr=(low, high), color=colour, marker=MARKERS[key][0],
-                          markersize=MARKERS[key][1], markerfacecolor="none", linewidth=1.3, label=LABELS[key], alpha=0.85, capsize=2)
+                          markersize=MARKERS[key][1], markerfacecolor="none", linewidth=1.3,
+                          linestyle=STYLES[key], label=LABELS[key], alpha=0.85, capsize=2)
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), sharey=True)
     for ax, way, title in zip(axes, ("poll", "epoll"), ("threads in poll(2)", "entries of an epoll instance")):
@@ -502,7 +586,8 @@ def plots(bench, results, digest):
     ways = bench.ways("calls", file="exithand")
     for i, key in enumerate(k for k in COLOURS if k[0] != QUEUE):
         values = [bench.one(key[0], "calls", "call", file=key[1], way=w) or 0 for w in ways]
-        ax.barh([j + (i - 1) * 0.26 for j in range(len(ways))], values, 0.24, color=COLOURS[key], label=LABELS[key])
+        ax.barh([j + (i - 1) * 0.26 for j in range(len(ways))], values, 0.24, color=COLOURS[key], hatch=HATCHES[key],
+                edgecolor="white", label=LABELS[key])
     ax.set(yticks=range(len(ways)), yticklabels=ways, xlabel="instructions of a call")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
@@ -524,7 +609,7 @@ def plots(bench, results, digest):
     figure, axes = pyplot.subplots(1, 2, figsize=(8.5, 2.6), sharey=True)
     ways = bench.ways("killer")
     colours = [COLOURS[PATCHED, "exithand"] if "exithand" in w else "#8a8a8a" for w in ways]
-    for ax, metric, label in zip(axes, ("killed in vain", "time"), ("killed in vain, of 8", "ms until it is done")):
+    for ax, metric, label in zip(axes, ("killed", "time"), ("killed, of which 8 need be", "until the memory is back, ms")):
         values = [(bench.one(PATCHED, "killer", metric, way=w) or 0) / (1e6 if metric == "time" else 1)
                   for w in ways]
         ax.barh(range(len(ways)), values, 0.6, color=colours)
@@ -542,12 +627,13 @@ def plots(bench, results, digest):
 
 def dump(data):
     """One figure in a line: to be read, and to be compared."""
-    head = {k: v for k, v in data.items() if k != "samples"}
-    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2] + ',\n "samples": {\n'
-    text += ",\n".join(
-        f'  {json.dumps(kernel)}: [\n' + ",\n".join("   " + json.dumps(s) for s in samples) + "\n  ]"
-        for kernel, samples in data["samples"].items())
-    return text + "\n }\n}\n"
+    head = {k: v for k, v in data.items() if k not in ("samples", "wall")}
+    text = json.dumps(head, indent=1, ensure_ascii=False)[:-2]
+    for name in ("samples", "wall"):
+        text += f',\n "{name}": {{\n' + ",\n".join(
+            f'  {json.dumps(kernel)}: [\n' + ",\n".join("   " + json.dumps(s) for s in samples) + "\n  ]"
+            for kernel, samples in data[name].items()) + "\n }"
+    return text + "\n}\n"
 
 
 def check_instrument(bench):
