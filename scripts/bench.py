@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What `make bench` makes of its samples, and whether that agrees with them.
 
-usage: bench.py judge RAW RESULTS | plot RESULTS | publish RESULTS NEW README | check RESULTS README
+usage: bench.py judge RAW RESULTS | plot RESULTS | publish RESULTS NEW README | check RESULTS README |
+       bench.py compare JSON JSON
 
 judge  RAW has what scripts/bench left: samples-KERNEL (a JSON object in each line, see
        scripts/bench.c), what bloat-o-meter and pahole said, and the versions of the tools.
@@ -11,6 +12,7 @@ plot   RESULTS gets bench-*.svg. Needs matplotlib.
 publish  Copy these results to NEW, which is committed, and their summary into README.
 check  That bench.md is what bench.json gives, that the plots were made from it, and that README
        has its summary.
+compare  By how much the medians of two runs differ. Exits with 1 if that is 1 % or more.
 """
 
 import hashlib
@@ -708,8 +710,26 @@ def check(results, readme):
     return 1 if wrong else 0
 
 
+def compare(*files):
+    """Of what is counted: what the cases of memory and of the cgroup say is not time, or in it."""
+    one, two = (Bench(json.loads(file.read_text())) for file in files)
+    found = []
+    for key in sorted(one.index.keys() & two.index.keys()):
+        by = "mean" if key[1] in MEANS else "median"
+        a, b = (median(bench.index[key][by]) for bench in (one, two))
+        found.append((abs(b / a - 1) if a else float(a != b), a, b, key))
+    if not found:
+        raise Problem("the two have no figure in common")
+    found.sort(key=lambda f: f[0], reverse=True)
+    far = [f for f in found if f[0] >= FLAT]
+    for difference, a, b, key in far or found[:1]:
+        print(f"{difference:.2%}: {a} and {b}: {', '.join(str(k) for k in key if k not in ('', 0))}")
+    print(f"{len(far)} of {len(found)} medians differ by {FLAT:.0%} or more")
+    return 1 if far else 0
+
+
 def main():
-    verbs = {("judge", 4): judge, ("plot", 3): plot, ("publish", 5): publish, ("check", 4): check}
+    verbs = {("compare", 4): compare, ("judge", 4): judge, ("plot", 3): plot, ("publish", 5): publish, ("check", 4): check}
     verb = verbs.get((sys.argv[1] if len(sys.argv) > 1 else "", len(sys.argv)))
     if not verb:
         raise Problem(__doc__.split("\n\n")[1])

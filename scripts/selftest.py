@@ -1179,6 +1179,22 @@ Total: Before=1000, After={1}, chg +0.00%
             "| until its reader has returned: exithand poll | – | 4,000 | – | 4,000 |": True}),
             cpu="a CPU\n", **wall), 0, self.said)
 
+    def test_compare(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            files = [Path(tmp) / name for name in ("one", "two")]
+
+            def write(file, value, kernel="base"):
+                key = dict(zip(("case", "file", "way", "own", "other", "metric"), ("own", "pidfd", "poll", 1, 0, "exit")))
+                file.write_text(json.dumps({"samples": {kernel: [key | {
+                    n: [value] for n in ("n", "mean", "min", "median", "max")}]}}))
+            write(files[0], 1000)
+            for value, code in ((1000, 0), (1009, 0), (1011, 1), (989, 1)):
+                write(files[1], value)
+                self.assertEqual(self.run_bench("compare", *files), code, self.said)
+            self.assertIn("1.10%: 1000 and 989: base, own, pidfd, poll, 1, exit\n1 of 1 medians", self.said)
+            write(files[1], 1000, "other")
+            self.assertEqual(self.run_bench("compare", *files), 6)
+
     def test_noise_decides_nothing(self):
         life = ("unwatched", "none", "fork", 0, 0, "life")
         self.assertEqual(self.bench({("patched", *life): 40060, ("base-again", *life): 40050}), 0)
