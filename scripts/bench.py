@@ -703,8 +703,10 @@ def check(results, readme):
     wrong += [f"{f.name} was not made from bench.json" for f in svgs if digest not in f.read_text()]
     if bench.data["quick"]:
         wrong.append("bench.json is of a QUICK run")
-    lines = readme.read_text().splitlines()
-    wrong += [f"{readme.name} lacks: {line}" for line in summary(bench) if line and line not in lines]
+    between = readme.read_text().partition(BEGIN + "\n")[2].partition(END)[0].splitlines()
+    wrong += [f"{readme.name} lacks: {line}" for line in summary(bench) if line and line not in between]
+    wrong += [f"{readme.name} has, and bench.json does not: {line}"
+              for line in between if line not in summary(bench)]
     for text in wrong:
         print(text)
     return 1 if wrong else 0

@@ -1232,9 +1232,15 @@ Total: Before=1000, After={1}, chg +0.00%
                 (edit("committed/bench.md", "6,000", "5,000"), "bench.md is not what bench.json gives"),
                 (edit("committed/bench.json", '"mean": [6000', '"mean": [5000'), "was not made from"),
                 (edit("README", "4,000", "5,000"), "README lacks"),
+                (edit("README", "<!-- to here", "| stale | 1 |\n<!-- to here"), "README has, and bench.json does not"),
+                (lambda tmp: (tmp / "README").write_text("no table\n"), "README lacks"),
                 (lambda tmp: (tmp / "committed/bench-own.svg").unlink(), "the plots are not")):
             self.assertEqual(self.bench(then=then), 1, words)
             self.assertIn(words, self.said)
+        # Nothing to compare is no success.
+        for name in ("bench.json", "bench.md"):
+            self.assertEqual(self.bench(then=lambda tmp, name=name: (tmp / "committed" / name).unlink()), 6)
+            self.assertIn(f"{name}", self.said)
         self.assertEqual(self.bench(then=edit("committed/bench.json", '"quick": false', '"quick": true')), 1)
         self.assertIn("of a QUICK run", self.said)
         self.assertEqual(self.bench(then=lambda tmp: None, **{"bloat-off": None}), 6)
