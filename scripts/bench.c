@@ -287,28 +287,39 @@ static pid_t connector_exit(int fd)
 	return event->event_data.exit.process_pid;
 }
 
-static int open_connector(void)
+static void tell_connector(int fd, enum proc_cn_mcast_op op)
 {
-	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
-	enum proc_cn_mcast_op listen = PROC_CN_MCAST_LISTEN;
-	char buf[NLMSG_SPACE(sizeof(struct cn_msg) + sizeof(listen))]
+	char buf[NLMSG_SPACE(sizeof(struct cn_msg) + sizeof(op))]
 		__attribute__((aligned(NLMSG_ALIGNTO))) = {};
 	struct nlmsghdr *head = (struct nlmsghdr *)buf;
 	struct cn_msg *msg = NLMSG_DATA(head);
-	int size = 64 << 20, fd;
 
-	head->nlmsg_len = NLMSG_LENGTH(sizeof(*msg) + sizeof(listen));
+	head->nlmsg_len = NLMSG_LENGTH(sizeof(*msg) + sizeof(op));
 	head->nlmsg_type = NLMSG_DONE;
 	msg->id.idx = CN_IDX_PROC;
 	msg->id.val = CN_VAL_PROC;
-	msg->len = sizeof(listen);
-	memcpy(msg->data, &listen, sizeof(listen));
+	msg->len = sizeof(op);
+	memcpy(msg->data, &op, sizeof(op));
+	MUST(send(fd, buf, head->nlmsg_len, 0));
+}
+
+static int open_connector(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = CN_IDX_PROC };
+	int size = 64 << 20, fd;
 
 	fd = MUST(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_CONNECTOR));
 	MUST(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)));
 	MUST(bind(fd, (struct sockaddr *)&address, sizeof(address)));
-	MUST(send(fd, buf, head->nlmsg_len, 0));
+	tell_connector(fd, PROC_CN_MCAST_LISTEN);
 	return fd;
+}
+
+/* A mere close would leave the kernel with a listener to tell of each exit. */
+static void close_connector(int fd)
+{
+	tell_connector(fd, PROC_CN_MCAST_IGNORE);
+	close(fd);
 }
 
 /* False if a signal has called it off. */
@@ -640,7 +651,7 @@ static void case_reader(void)
 		}
 		report(&told);
 		if (how == CONNECTOR)
-			close(connector);
+			close_connector(connector);
 	}
 }
 
@@ -702,7 +713,7 @@ static void case_burst(void)
 		add(&total, now() - before);
 		report(&total);
 		if (connector)
-			close(netlink);
+			close_connector(netlink);
 		close(epfd);
 		rest();
 	}
