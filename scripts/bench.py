@@ -560,9 +560,10 @@ def plots(bench, results, digest):
             ("threads in poll(2): exit", "the same: until all sleep again", "entries of an epoll instance: exit")):
         lines(ax, "other", metric, way, "other", own=1)
         ax.set_xscale("symlog", linthresh=1)
-        ax.set(yscale="log", xlabel="waiters of other processes", title=title, ylim=(3e3, None))
+        ax.set(yscale="log", xlabel="waiters of other processes", title=title)
         ax.set_xlim(-0.2, None)
     axes[0].set_ylabel("instructions")
+    axes[0].set_ylim(bottom=3e3)
     axes[0].legend(loc="upper left")
     save(figure, "other")
 
