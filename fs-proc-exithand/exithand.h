@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * /proc/<pid>/exithand: what its C and its Rust part know of each other, apart
- * from what the exit path calls (include/linux/sched/signal.h).
+ * from what the exit path calls (include/linux/exithand.h).
  */
 #ifndef _FS_PROC_EXITHAND_H
 #define _FS_PROC_EXITHAND_H

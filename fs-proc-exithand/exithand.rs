@@ -14,10 +14,11 @@
 //! | `exithand` [1]               | first opener, once  | openers       | release, acquire        |
 //! |                              |                     | exit, free    | `tasklist_lock`, RCU    |
 //! | `exithand_is_interested` [1] | first opener, exit  | exit          | `tasklist_lock`         |
-//! | [`Watch::exited`]            | exit, once [2]      | read, poll    | lock of the wait queue  |
+//! | [`Watch::exited`]            | exit, once [2]      | read, poll    | wait queue [3]          |
 //! |                              |                     | fdinfo        | release, acquire        |
 //!
-//! [1] In `signal_struct`. [2] By the opener, if the process has exited already.
+//! [1] In `signal_struct`. [2] By the opener, if the process has exited already. [3] Its lock, and
+//! full barriers: see the section on ordering of [`WaitQueue`].
 //!
 //! User-space documentation: [`Documentation/filesystems/exithand.rst`]
 //!
@@ -26,7 +27,6 @@
 #![deny(unsafe_code)]
 
 use kernel::{
-    bindings,
     fs::Kiocb,
     iov::IovIterDest,
     prelude::*,
@@ -34,7 +34,11 @@ use kernel::{
     seq_print,
     sync::{
         new_wait_queue,
-        poll::FilePollTable,
+        poll::{
+            FilePollTable,
+            PollEvent,
+            PollEvents, //
+        },
         Arc,
         SetOnce,
         UniqueArc,
@@ -42,15 +46,14 @@ use kernel::{
     }, //
 };
 
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "joins the file to C")]
 #[path = "exithand/glue.rs"]
 mod glue;
 
 use glue::{
     Attached,
     ExitStatus,
-    Process,
-    ProcessFile, //
+    Process, //
 };
 
 /// What the readers of one process's exithand files wait for.
@@ -75,22 +78,21 @@ impl Watch {
 
     /// Records how the process has exited, and wakes all that wait for it.
     ///
-    /// Runs under `tasklist_lock`, held for writing with interrupts off: must not sleep, allocate,
-    /// or look for tasks.
+    /// The exit runs this under `tasklist_lock`, held for writing: it must not sleep, allocate, or
+    /// look for tasks.
     fn exit(&self, status: ExitStatus) {
-        // The latch comes first: whoever queues itself too late for the wake-up looks at it after
-        // that, see the section on ordering of `WaitQueue`.
+        // The latch comes first: who is queued too late for the wake-up looks at it after that, and
+        // who was queued before may look again. See the section on ordering of `WaitQueue`.
         self.exited.populate(status);
         self.waiters
-            .wake_up_all_poll(bindings::EPOLLIN | bindings::EPOLLRDNORM);
+            .wake_up_all_poll(PollEvent::In | PollEvent::RdNorm);
     }
 
     fn has_exited(&self) -> bool {
         self.exited.as_ref().is_some()
     }
-}
 
-impl ProcessFile for Watch {
+    /// Called for `open(2)`.
     fn open(process: &Process<'_>) -> Result<Arc<Self>> {
         if let Some(watch) = process.watch() {
             return Ok(watch);
@@ -108,6 +110,7 @@ impl ProcessFile for Watch {
         }
     }
 
+    /// Called for `read(2)`, its relatives, and io_uring.
     fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let watch = kiocb.file();
 
@@ -124,16 +127,19 @@ impl ProcessFile for Watch {
         Ok(0)
     }
 
-    fn poll<'file>(&'file self, table: &FilePollTable<'file>) -> u32 {
+    /// Called for `poll(2)` and its relatives.
+    fn poll<'file>(&'file self, table: &FilePollTable<'file>) -> PollEvents {
         table.register_wait(&self.waiters);
 
         if self.has_exited() {
-            bindings::EPOLLIN | bindings::EPOLLRDNORM
+            PollEvent::In | PollEvent::RdNorm
         } else {
-            0
+            PollEvents::empty()
         }
     }
 
+    /// Called for the file's entry in `/proc/<pid>/fdinfo`, after what is shown of all files and
+    /// the pid of the process.
     fn show_fdinfo(&self, m: &SeqFile) {
         match self.exited.copy() {
             Some(status) => seq_print!(m, "Exited:\t1\nExitStatus:\t{}\n", status.raw()),

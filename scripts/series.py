@@ -30,6 +30,7 @@ MARKER = "<!-- below: written by `make patches` -->"
 FOLDERS = {
     "rust": "rust",
     "fs-proc-exithand": "fs/proc",
+    "include": "include",
     "Documentation": "Documentation",
     "tools-testing-selftests": "tools/testing/selftests",
 }

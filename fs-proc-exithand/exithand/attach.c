@@ -4,6 +4,7 @@
  * counterpart of exithand_notify() in the exit path.
  */
 #include <linux/errno.h>
+#include <linux/exithand.h>
 #include <linux/fs.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
@@ -47,8 +48,9 @@ struct exithand_watch *exithand_find(const struct inode *inode)
  *
  * The process is looked up under tasklist_lock, because an exec by another
  * thread replaces the leader: a task found earlier may be a former leader by
- * now, for which thread_group_empty() is false for ever. The signal_struct
- * stays the same.
+ * now, for which thread_group_empty() is false for ever, so that an exit which
+ * has been gone through meanwhile would not be seen. The signal_struct stays
+ * the same.
  *
  * tasklist_lock also decides between this and exithand_notify(), which has it
  * for writing:
@@ -93,6 +95,7 @@ int exithand_attach(const struct inode *inode, struct exithand_watch *new,
 		return -EOPENSTALE;
 	}
 
+	/* This includes who was given up by make_task_dead(), without the lock. */
 	if (READ_ONCE(task->exit_state) && thread_group_empty(task)) {
 		*status = exithand_status(task);
 		return EXITHAND_EXITED;
@@ -142,8 +145,9 @@ void exithand_show_pid(struct seq_file *m, const struct file *file)
 
 	/*
 	 * The watch is looked at next. If there is no task any more, it must be
-	 * seen to have been told of the exit. Pairs with tasklist_lock, held in
-	 * exithand_notify() and later in __unhash_process().
+	 * seen to have been told of the exit. Pairs with the release of
+	 * tasklist_lock after exithand_notify(), and its acquisition for
+	 * __unhash_process().
 	 */
 	smp_rmb();
 

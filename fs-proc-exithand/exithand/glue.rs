@@ -5,7 +5,7 @@
 //! All the `unsafe` of exithand is here.
 //!
 //! C headers: [`fs/proc/exithand.h`](srctree/fs/proc/exithand.h),
-//! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
+//! [`include/linux/exithand.h`](srctree/include/linux/exithand.h)
 
 use super::Watch;
 use core::{
@@ -159,156 +159,121 @@ unsafe extern "C" fn exithand_watch_put(watch: *mut bindings::exithand_watch) {
     drop(unsafe { Arc::from_raw(watch.cast::<Watch>()) });
 }
 
-/// A file below `/proc/<pid>`: a stream, whose open files each have an `Arc<Self>`.
-///
-/// A stream has no position. So several threads can be in a read of the same open file, where each
-/// of an ordinary file's would wait for the one before it, uninterruptibly.
-pub(super) trait ProcessFile: Send + Sync + Sized + 'static {
-    /// Called for `open(2)`.
-    fn open(process: &Process<'_>) -> Result<Arc<Self>>;
-
-    /// Called for `read(2)`, its relatives, and io_uring. Has to look at
-    /// [`Kiocb::is_nonblocking`].
-    fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize>;
-
-    /// Called for `poll(2)` and its relatives. Returns the set of events that are ready.
-    fn poll<'file>(&'file self, table: &FilePollTable<'file>) -> u32;
-
-    /// Called for the file's entry in `/proc/<pid>/fdinfo`, after what is shown of all files and
-    /// the pid of the process.
-    fn show_fdinfo(&self, m: &SeqFile);
-}
-
-/// The file operations of a [`ProcessFile`].
+/// A `struct file_operations` that never changes.
 #[repr(transparent)]
 struct FileOperations(bindings::file_operations);
 
 // SAFETY: They are not written to after they have been made, and what they point at is static.
 unsafe impl Sync for FileOperations {}
 
-impl FileOperations {
-    /// Makes the file operations of `T`.
-    ///
-    /// # Safety
-    ///
-    /// They must be reachable only as `i_fop` of inodes below `/proc/<pid>`.
-    const unsafe fn new<T: ProcessFile>() -> Self {
-        Self(bindings::file_operations {
-            open: Some(Self::open::<T>),
-            release: Some(Self::release::<T>),
-            read_iter: Some(Self::read_iter::<T>),
-            poll: Some(Self::poll::<T>),
-            show_fdinfo: Some(Self::show_fdinfo::<T>),
-            ..pin_init::zeroed()
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `inode` must be one below `/proc/<pid>`, and `file` be in the course of being opened for it.
-    unsafe extern "C" fn open<T: ProcessFile>(
-        inode: *mut bindings::inode,
-        file: *mut bindings::file,
-    ) -> c_int {
-        // INVARIANT: The caller provides a valid inode below `/proc/<pid>`.
-        let process = Process {
-            inode,
-            _inode: PhantomData,
-        };
-
-        let data = match T::open(&process) {
-            Ok(data) => data,
-            Err(err) => return err.to_errno(),
-        };
-
-        // SAFETY: `file` is being opened, so nobody else uses it yet.
-        unsafe {
-            // Cannot fail.
-            bindings::stream_open(inode, file);
-            (*file).f_mode |= bindings::FMODE_NOWAIT;
-            (*file).private_data = data.into_foreign();
-        }
-
-        0
-    }
-
-    /// # Safety
-    ///
-    /// `file` must have been opened by `open::<T>`, and be in the course of being released.
-    unsafe extern "C" fn release<T: ProcessFile>(
-        _inode: *mut bindings::inode,
-        file: *mut bindings::file,
-    ) -> c_int {
-        // SAFETY: `open` left an `Arc<T>` in `private_data`. There is no other use of the file any
-        // more, so there is no borrow of it.
-        drop(unsafe { Arc::<T>::from_foreign((*file).private_data) });
-
-        0
-    }
-
-    /// # Safety
-    ///
-    /// `kiocb` must be valid, its file have been opened by `open::<T>`, and `iter` be valid for
-    /// writing to.
-    unsafe extern "C" fn read_iter<T: ProcessFile>(
-        kiocb: *mut bindings::kiocb,
-        iter: *mut bindings::iov_iter,
-    ) -> isize {
-        // SAFETY: The caller provides a valid `struct kiocb`. `open` left an `Arc<T>` in the
-        // `private_data` of its file, which stays there until `release`.
-        let kiocb = unsafe { Kiocb::from_raw(kiocb) };
-        // SAFETY: The caller provides a valid `struct iov_iter` for writing.
-        let iov = unsafe { IovIterDest::from_raw(iter) };
-
-        match T::read_iter(kiocb, iov) {
-            Ok(len) => len as isize,
-            Err(err) => err.to_errno() as isize,
-        }
-    }
-
-    /// # Safety
-    ///
-    /// `file` must have been opened by `open::<T>`, and `table` be null or valid.
-    unsafe extern "C" fn poll<T: ProcessFile>(
-        file: *mut bindings::file,
-        table: *mut bindings::poll_table,
-    ) -> bindings::__poll_t {
-        // SAFETY: `open` left an `Arc<T>` in `private_data`, which stays there until `release`.
-        let data = unsafe { <Arc<T> as ForeignOwnable>::borrow((*file).private_data) };
-
-        // SAFETY: The caller provides a valid file, and a table that is valid or null. What an
-        // `Arc` points at is pinned and only shared, and this one is there until `release`.
-        unsafe { FilePollTable::with(file, table, &raw const *data, T::poll) }
-    }
-
-    /// # Safety
-    ///
-    /// `m` must be valid, of an open file of procfs, and used by nobody else, and `file` must have
-    /// been opened by `open::<T>`.
-    unsafe extern "C" fn show_fdinfo<T: ProcessFile>(
-        m: *mut bindings::seq_file,
-        file: *mut bindings::file,
-    ) {
-        // SAFETY: The caller provides a valid `struct seq_file` of a procfs file, and a valid file,
-        // of an inode below `/proc/<pid>`.
-        unsafe { bindings::exithand_show_pid(m, file) };
-
-        // SAFETY: `open` left an `Arc<T>` in `private_data`, which stays there until `release`.
-        let data = unsafe { <Arc<T> as ForeignOwnable>::borrow((*file).private_data) };
-        // SAFETY: The caller provides a valid `struct seq_file` that nobody else uses.
-        let m = unsafe { SeqFile::from_raw(m) };
-
-        data.show_fdinfo(m);
-    }
-}
-
-/// The file operations of `/proc/<pid>/exithand`, for the table in `fs/proc/base.c`.
+/// The file operations of `/proc/<pid>/exithand`.
+///
+/// The file is a stream, that is, it has no position. So several threads can be in a read of the
+/// same open file, where each of an ordinary file's would wait for the one before it,
+/// uninterruptibly.
 //
-// SAFETY: `tgid_base_stuff` makes them the `i_fop` of inodes below `/proc/<pid>`, and nothing else
-// in C refers to them.
+// In C, only `tgid_base_stuff` in `fs/proc/base.c` refers to them, and makes them the `i_fop` of
+// inodes below `/proc/<pid>`. So the VFS keeps what the functions below require: the inode is such
+// a one, and `open` comes before, and `release` after, all others.
 #[no_mangle]
-static proc_exithand_operations: FileOperations = unsafe { FileOperations::new::<Watch>() };
+static proc_exithand_operations: FileOperations = FileOperations(bindings::file_operations {
+    open: Some(open),
+    release: Some(release),
+    read_iter: Some(read_iter),
+    poll: Some(poll),
+    show_fdinfo: Some(show_fdinfo),
+    ..pin_init::zeroed()
+});
 
 // Verifies that the header declares the static with the type that `FileOperations` wraps.
 const _: fn() -> *const bindings::file_operations =
     || &raw const bindings::proc_exithand_operations;
+
+/// # Safety
+///
+/// `inode` must be one below `/proc/<pid>`, and `file` be in the course of being opened for it.
+unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // INVARIANT: The caller provides a valid inode below `/proc/<pid>`.
+    let process = Process {
+        inode,
+        _inode: PhantomData,
+    };
+
+    let watch = match Watch::open(&process) {
+        Ok(watch) => watch,
+        Err(err) => return err.to_errno(),
+    };
+
+    // SAFETY: `file` is being opened, so nobody else uses it yet.
+    unsafe {
+        // Cannot fail.
+        bindings::stream_open(inode, file);
+        (*file).f_mode |= bindings::FMODE_NOWAIT;
+        (*file).private_data = watch.into_foreign();
+    }
+
+    0
+}
+
+/// # Safety
+///
+/// `file` must have been opened by `open`, and be in the course of being released.
+unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // SAFETY: `open` left an `Arc<Watch>` in `private_data`. There is no other use of the file any
+    // more, so there is no borrow of it.
+    drop(unsafe { Arc::<Watch>::from_foreign((*file).private_data) });
+
+    0
+}
+
+/// # Safety
+///
+/// `kiocb` must be valid, its file have been opened by `open`, and `iter` be valid for writing to.
+unsafe extern "C" fn read_iter(
+    kiocb: *mut bindings::kiocb,
+    iter: *mut bindings::iov_iter,
+) -> isize {
+    // SAFETY: The caller provides a valid `struct kiocb`. `open` left an `Arc<Watch>` in the
+    // `private_data` of its file, which stays there until `release`.
+    let kiocb = unsafe { Kiocb::from_raw(kiocb) };
+    // SAFETY: The caller provides a valid `struct iov_iter` for writing.
+    let iov = unsafe { IovIterDest::from_raw(iter) };
+
+    match Watch::read_iter(kiocb, iov) {
+        Ok(len) => len as isize,
+        Err(err) => err.to_errno() as isize,
+    }
+}
+
+/// # Safety
+///
+/// `file` must have been opened by `open`, and `table` be null or valid.
+unsafe extern "C" fn poll(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table,
+) -> bindings::__poll_t {
+    // SAFETY: `open` left an `Arc<Watch>` in `private_data`, which stays there until `release`.
+    let watch = unsafe { <Arc<Watch> as ForeignOwnable>::borrow((*file).private_data) };
+
+    // SAFETY: The caller provides a valid file, and a table that is valid or null. What an `Arc`
+    // points at is pinned, and only shared as long as the file has a reference, that is, until
+    // `release`.
+    unsafe { FilePollTable::with(file, table, &raw const *watch, Watch::poll) }.into()
+}
+
+/// # Safety
+///
+/// `m` must be valid, of an open file of procfs, and used by nobody else, and `file` must have been
+/// opened by `open`.
+unsafe extern "C" fn show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
+    // SAFETY: The caller provides a valid `struct seq_file` of a procfs file, and a valid file, of
+    // an inode below `/proc/<pid>`.
+    unsafe { bindings::exithand_show_pid(m, file) };
+
+    // SAFETY: `open` left an `Arc<Watch>` in `private_data`, which stays there until `release`.
+    let watch = unsafe { <Arc<Watch> as ForeignOwnable>::borrow((*file).private_data) };
+    // SAFETY: The caller provides a valid `struct seq_file` that nobody else uses.
+    let m = unsafe { SeqFile::from_raw(m) };
+
+    watch.show_fdinfo(m);
+}

@@ -168,6 +168,7 @@ static void poll_for_exit(int dir, pid_t pid, int interval_ms)
 static bool kill_one(int dir, pid_t pid, enum how how, int interval_ms)
 {
 	int exithand = -1;
+	bool killed;
 
 	if (how == WAIT) {
 		exithand = openat(dir, "exithand", O_RDONLY | O_CLOEXEC);
@@ -181,20 +182,19 @@ static bool kill_one(int dir, pid_t pid, enum how how, int interval_ms)
 	 * The number is looked up again after the directory was opened.  If it
 	 * is listed, it is the one of our process or that is gone.
 	 */
-	if (!is_member(pid) ||
-	    syscall(SYS_pidfd_send_signal, dir, SIGKILL, NULL, 0)) {
-		close(exithand);
-		return false;
-	}
+	killed = is_member(pid) &&
+		 !syscall(SYS_pidfd_send_signal, dir, SIGKILL, NULL, 0);
 
-	if (how == WAIT)
+	if (killed && how == WAIT)
 		wait_for_exit(exithand, pid);
-	else if (how == POLL)
+	else if (killed && how == POLL)
 		poll_for_exit(dir, pid, interval_ms);
-	else if (nr_dying < ARRAY_SIZE(dying))
+	else if (killed && nr_dying < ARRAY_SIZE(dying))
 		dying[nr_dying++] = pid;
-	close(exithand);
-	return true;
+
+	if (exithand >= 0)
+		close(exithand);
+	return killed;
 }
 
 static void bad_arguments(void)

@@ -450,6 +450,8 @@ FIXTURE_SETUP(exec)
 	if (!exithand_needed(_metadata))
 		return;
 	signal(SIGPIPE, SIG_IGN);
+	if (variant->cpu && CPU_COUNT(&all_cpus) < 2)
+		ksft_print_msg("there is one CPU, so this is same_cpu again\n");
 	exe = chain_open();
 	ASSERT_LE(0, exe) TH_LOG("cannot load " CHAIN);
 	/* On a /proc of our own we may do as we like. */

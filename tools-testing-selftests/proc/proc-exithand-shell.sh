@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # /proc/<pid>/exithand in a shell. What stands between "example" and "end" is
-# what Documentation/filesystems/exithand.rst shows, and here it is run; as is
-# the example in C, proc-exithand-wait.
+# what Documentation/filesystems/exithand.rst shows, and here it is run; as are
+# the examples in C, proc-exithand-wait and proc-exithand-killer.
 
 # A reader that nobody tells must not hold up everything.
 if [ -z "$EXITHAND_BOUNDED" ] && command -v timeout >/dev/null; then
@@ -11,6 +11,7 @@ if [ -z "$EXITHAND_BOUNDED" ] && command -v timeout >/dev/null; then
 fi
 
 dir=$(dirname "$(readlink -f "$0")")
+have_timeout=$(command -v timeout)
 . "$dir"/../kselftest/ktap_helpers.sh
 
 # Waits for $pid.
@@ -101,7 +102,7 @@ is()
 
 cat_waits()
 {
-	begin sleeper
+	begin sleeper || return
 	wait_for &
 	cat=$!
 	eventually asleep "$cat" && sleep 0.2 && asleep "$cat" || return
@@ -112,7 +113,7 @@ cat_waits()
 stop_of_who_obeys()
 {
 	limit=10
-	begin sleeper
+	begin sleeper || return
 	stop && wait "$pid"
 	is $? 143
 }
@@ -120,7 +121,7 @@ stop_of_who_obeys()
 stop_of_who_does_not()
 {
 	limit=1
-	begin sleeper "trap '' TERM;"
+	begin sleeper "trap '' TERM;" || return
 	stop && wait "$pid"
 	is $? 137
 }
@@ -146,7 +147,7 @@ status_is()
 status_of_exit()
 {
 	for code in 0 7 255; do
-		begin sleeper "trap 'exit $code' TERM;"
+		begin sleeper "trap 'exit $code' TERM;" || return
 		status_is TERM "$code" || return
 		wait "$pid"
 		is $? "$code" || return
@@ -155,7 +156,7 @@ status_of_exit()
 
 status_of_signal()
 {
-	begin sleeper
+	begin sleeper || return
 	status_is KILL 137
 }
 
@@ -170,7 +171,7 @@ wait_program()
 
 c_example_waits()
 {
-	begin sleeper
+	begin sleeper || return
 	wait_program 1 "$pid: still running" "$pid" 100 || return
 	(sleep 0.5; kill -KILL "$pid") &
 	wait_program 0 "$pid: exited" "$pid"
@@ -184,10 +185,60 @@ c_example_refuses()
 
 c_example_knows_who_is_gone()
 {
-	begin sleeper
+	begin sleeper || return
 	kill -KILL "$pid"
 	wait "$pid"
 	wait_program 2 "" "$pid"
+}
+
+# hog: has taken 4 MiB when it is ready.
+hog()
+{
+	echo 0 > "$group/cgroup.procs" &&
+		memory=$(head -c 4194304 /dev/zero | tr '\0' x) && [ "$memory" ] && touch "$ready"
+	while :; do sleep 0.1; done
+}
+
+# killer EXPECTED OUTPUT ARGUMENT...: the last line of what it says.
+killer()
+{
+	expected=$1 output=$2
+	shift 2
+	said=$("$dir"/proc-exithand-killer "$@" 2>/dev/null)
+	is "$?" "$expected" && is "$(echo "$said" | sed -n '$s/,.*//p')" "$output"
+}
+
+# Two have to go of three that are of about the same size. Who does not wait for
+# the first to be gone takes the third, too.
+killer_of_hogs()
+{
+	begin hog && begin hog && begin hog || return
+	memory=$(cat "$group/memory.current")
+	killer 0 "2 killed" "$group" $((memory - 6291456)) &&
+		killer 0 "0 killed" "$group" "$memory" || return
+	"$dir"/proc-exithand-killer "$group" 0 >/dev/null 2>&1
+	is $? 1
+}
+
+example_killer()
+{
+	group=/sys/fs/cgroup/exithand-$$
+	control=/sys/fs/cgroup/cgroup.subtree_control
+	was_on=$(grep -w memory "$control")
+	{ echo +memory > "$control" && mkdir "$group"; } 2>/dev/null || {
+		ktap_test_skip "example_killer: no memory cgroup of our own"
+		return
+	}
+	check killer_of_hogs
+	echo 1 > "$group/cgroup.kill"
+	eventually rmdir "$group" 2>/dev/null
+	[ "$was_on" ] || echo -memory > "$control"
+}
+
+killer_refuses()
+{
+	killer 2 "" && killer 2 "" -p 0 "$dir" 1 && killer 2 "" "$dir" 1x &&
+		killer 2 "" "$dir" 1
 }
 
 ktap_print_header
@@ -195,14 +246,12 @@ if ! [ -e /proc/self/exithand ]; then
 	ktap_skip_all "no /proc/self/exithand"
 	exit "$KSFT_SKIP"
 fi
-for program in awk timeout; do
-	if ! command -v "$program" >/dev/null; then
-		ktap_skip_all "no $program"
-		exit "$KSFT_SKIP"
-	fi
-done
+if ! command -v awk >/dev/null || [ -z "$have_timeout" ]; then
+	ktap_skip_all "no awk or timeout"
+	exit "$KSFT_SKIP"
+fi
 
-ktap_set_plan 9
+ktap_set_plan 11
 check cat_waits
 check stop_of_who_obeys
 check stop_of_who_does_not
@@ -212,5 +261,7 @@ check status_of_signal
 check c_example_waits
 check c_example_refuses
 check c_example_knows_who_is_gone
+example_killer
+check killer_refuses
 rm -f "$ready"
 ktap_finished

@@ -416,15 +416,22 @@ TEST_F(file, read_rwf_nowait)
 	EXPECT_EQ(0, RET(preadv2(fd, iov, 2, -1, RWF_NOWAIT)));
 }
 
-/* Nothing is ever copied: not even a bad buffer is looked at. */
+/* Nothing is ever copied: a bad buffer is looked at by the system call alone. */
 TEST_F(file, read_needs_no_buffer)
 {
 	int fd;
 
 	fd = OPEN(O_RDONLY | O_NONBLOCK);
 	EXPECT_EQ(-EAGAIN, RET(syscall(__NR_read, fd, 16, 100)));
+	EXPECT_EQ(-EFAULT, RET(syscall(__NR_read, fd, -4096L, 100)));
 	target_zombie(_metadata, &self->t);
 	EXPECT_EQ(0, RET(syscall(__NR_read, fd, 16, 100)));
+	EXPECT_EQ(-EFAULT, RET(syscall(__NR_read, fd, -4096L, 100)));
+}
+
+TEST_F(file, has_no_direct_io)
+{
+	EXPECT_EQ(-EINVAL, exithand_open(self->t.pid, O_RDONLY | O_DIRECT));
 }
 
 TEST_F(file, read_of_nothing_returns_at_once)
@@ -538,8 +545,6 @@ TEST_F(file, frozen_reader_reads_on)
 	snprintf(group, sizeof(group), "/sys/fs/cgroup/exithand-%d", me);
 	snprintf(procs, sizeof(procs), "%s/cgroup.procs", group);
 	snprintf(freeze, sizeof(freeze), "%s/cgroup.freeze", group);
-	if (mkdir(group, 0755))
-		SKIP(return, "no cgroup of our own: %s", strerror(errno));
 	fd = OPEN(O_RDONLY);
 	child = fork();
 	ASSERT_LE(0, child);
@@ -547,19 +552,22 @@ TEST_F(file, frozen_reader_reads_on)
 		die_with_parent(me);
 		_exit(child_waits(fd));
 	}
+	if (mkdir(group, 0755))
+		SKIP(return, "no cgroup of our own: %s", strerror(errno));
+	/* Nothing below returns early: the group has to go. */
 	snprintf(pid, sizeof(pid), "%d", child);
 	EXPECT_TRUE(put_file(procs, pid));
 	EXPECT_TRUE(eventually(task_blocked(child, child)));
 	EXPECT_TRUE(put_file(freeze, "1"));
 	EXPECT_TRUE(eventually(is_frozen(group)))
 		TH_LOG("the reader does not freeze");
-	target_zombie(_metadata, &self->t);
+	EXPECT_EQ(0, kill(self->t.pid, SIGKILL));
+	EXPECT_TRUE(eventually(leader_state(self->t.pid) == 'Z'));
 	EXPECT_TRUE(is_frozen(group));
 	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
 	EXPECT_TRUE(put_file(freeze, "0"));
 	EXPECT_TRUE(eventually(waitpid(child, &status, WNOHANG) == child));
 	EXPECT_EQ(0, status);
-	/* Nothing above returns early: the group has to go. */
 	EXPECT_EQ(0, rmdir(group));
 }
 
@@ -578,15 +586,6 @@ TEST_F(file, frozen_in_its_sleep)
 
 	if (geteuid())
 		SKIP(return, "needs root to mount the freezer");
-	ASSERT_NE(NULL, mkdtemp(dir));
-	if (mount("freezer", dir, "cgroup", 0, "freezer")) {
-		rmdir(dir);
-		SKIP(return, "no freezer: %s", strerror(errno));
-	}
-	snprintf(group, sizeof(group), "%s/%d", dir, me);
-	snprintf(procs, sizeof(procs), "%s/cgroup.procs", group);
-	snprintf(freeze, sizeof(freeze), "%s/freezer.state", group);
-	EXPECT_EQ(0, mkdir(group, 0755));
 	fd = OPEN(O_RDONLY);
 	child = fork();
 	ASSERT_LE(0, child);
@@ -594,6 +593,16 @@ TEST_F(file, frozen_in_its_sleep)
 		die_with_parent(me);
 		_exit(child_waits(fd));
 	}
+	ASSERT_NE(NULL, mkdtemp(dir));
+	if (mount("freezer", dir, "cgroup", 0, "freezer")) {
+		rmdir(dir);
+		SKIP(return, "no freezer: %s", strerror(errno));
+	}
+	/* Nothing below returns early: all of this has to go. */
+	snprintf(group, sizeof(group), "%s/%d", dir, me);
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", group);
+	snprintf(freeze, sizeof(freeze), "%s/freezer.state", group);
+	EXPECT_EQ(0, mkdir(group, 0755));
 	snprintf(pid, sizeof(pid), "%d", child);
 	EXPECT_TRUE(put_file(procs, pid));
 	EXPECT_TRUE(eventually(task_blocked(child, child)));
@@ -610,7 +619,6 @@ TEST_F(file, frozen_in_its_sleep)
 	EXPECT_EQ(0, kill(self->t.pid, SIGKILL));
 	EXPECT_TRUE(eventually(waitpid(child, &status, WNOHANG) == child));
 	EXPECT_EQ(0, status);
-	/* Nothing above returns early: all of this has to go. */
 	EXPECT_EQ(0, rmdir(group));
 	EXPECT_EQ(0, umount(dir));
 	EXPECT_EQ(0, rmdir(dir));

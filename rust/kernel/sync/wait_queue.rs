@@ -13,6 +13,7 @@ use super::{
         smp_mb,
         Full, //
     },
+    poll::PollEvents,
     LockClassKey, //
 };
 use crate::{
@@ -29,10 +30,7 @@ use crate::{
     },
     types::Opaque, //
 };
-use core::{
-    marker::PhantomPinned,
-    ptr, //
-};
+use core::ptr;
 
 /// Creates a [`WaitQueue`] initialiser with the given name and a newly-created lock class.
 #[macro_export]
@@ -59,14 +57,14 @@ pub use new_wait_queue;
 /// No wake-up is lost if the waking side makes the condition true *before* it calls a wake-up
 /// method, and the condition is read with an atomic.
 ///
-/// Who queues itself before it evaluates the condition takes the queue's lock for that, and so does
+/// A waiter takes the queue's lock to queue itself before it evaluates the condition, and so does
 /// the waker to walk the queue after the store. So either the waker finds the waiter in the queue,
 /// or the waiter's evaluation sees the store.
 ///
-/// Who is in the queue already takes no lock: `poll(2)` when it looks at all files again, and
-/// `epoll_ctl(2)` with `EPOLL_CTL_MOD`. Both have an `smp_mb()` between the store by which they ask
-/// to be told again and the evaluation of the condition. It pairs with the one in
-/// [`WaitQueue::wake_up_all_poll`].
+/// A poller that is queued already takes no lock when it looks again: `poll(2)`, which looks at all
+/// files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD`. Both have an `smp_mb()`
+/// between the store by which they ask to be told again and the evaluation of the condition. It
+/// pairs with the one in [`WaitQueue::wake_up_all_poll`].
 ///
 /// # Invariants
 ///
@@ -77,13 +75,15 @@ pub use new_wait_queue;
 /// # Examples
 ///
 /// ```
-/// use kernel::{
-///     bindings,
-///     sync::{
-///         atomic::{Acquire, Atomic, Release},
-///         new_wait_queue,
-///         WaitQueue, //
-///     }, //
+/// use kernel::sync::{
+///     atomic::{
+///         Acquire,
+///         Atomic,
+///         Release, //
+///     },
+///     new_wait_queue,
+///     poll::PollEvent,
+///     WaitQueue, //
 /// };
 ///
 /// /// A gate that opens once.
@@ -104,7 +104,7 @@ pub use new_wait_queue;
 ///
 ///     fn open(&self) {
 ///         self.open.store(1, Release);
-///         self.waiters.wake_up_all_poll(bindings::EPOLLIN);
+///         self.waiters.wake_up_all_poll(PollEvent::In.into());
 ///     }
 ///
 ///     fn wait(&self) -> Result {
@@ -124,10 +124,6 @@ pub use new_wait_queue;
 pub struct WaitQueue {
     #[pin]
     inner: Opaque<bindings::wait_queue_head>,
-
-    /// The head of the list is self-referential, so the queue cannot move once it is initialised.
-    #[pin]
-    _pin: PhantomPinned,
 }
 
 // SAFETY: A `struct wait_queue_head` belongs to no thread.
@@ -148,7 +144,6 @@ impl WaitQueue {
             inner <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
             }),
-            _pin: PhantomPinned,
         })
     }
 
@@ -162,12 +157,15 @@ impl WaitQueue {
     ///
     /// Like C's `wait_event_freezable()`: the sleep can be interrupted by a signal, and the task
     /// may be frozen in it, so no lock should be held. `condition` is evaluated before the first
-    /// sleep and after every wake-up, and it counts also when a signal is pending. It must not
-    /// sleep.
+    /// sleep and after every wake-up; if it is true, a pending signal is ignored.
+    ///
+    /// `condition` must not sleep, as the task is marked as sleeping already: it would not come to
+    /// rest, and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain.
     ///
     /// # Errors
     ///
     /// [`ERESTARTSYS`] if a signal arrived and `condition` was still `false` then.
+    #[track_caller]
     pub fn wait_event_freezable(&self, mut condition: impl FnMut() -> bool) -> Result {
         might_sleep();
 
@@ -198,8 +196,14 @@ impl WaitQueue {
                 break to_result(signal as c_int);
             }
 
-            // SAFETY: May be called in any task that may sleep. The timeout is the one for ever.
+            // SAFETY: May be called in any task that may sleep. This timeout stands for none.
             unsafe { bindings::schedule_timeout(MAX_SCHEDULE_TIMEOUT) };
+
+            // A wake-up takes the entry off the queue. So the queue's lock, which the waker may
+            // still hold, is needed only if this one was in vain.
+            if condition() {
+                break Ok(());
+            }
         };
 
         // SAFETY: The queue is initialised by the type invariants, and `entry` is in it or in none.
@@ -208,24 +212,21 @@ impl WaitQueue {
         result
     }
 
-    /// Wakes all waiters, and tells those that poll that `events` (`EPOLLIN`, ...) have come.
+    /// Wakes all waiters, and reports `events` to those that poll.
     ///
-    /// A poll registration that asked for none of `events` is not woken. Tasks in
-    /// [`WaitQueue::wait_event_freezable`] always are.
+    /// This is C's `wake_up_poll()`, but for all: a poll registration that asked for none of
+    /// `events` is not woken, tasks in [`WaitQueue::wait_event_freezable`] always are.
     ///
-    /// `events` must not include `POLLFREE`, which tells registrations that the queue goes away.
-    ///
-    /// Does not sleep, and may be called wherever a `spinlock_t` may be taken, with interrupts off,
-    /// too, but not from a wake-up of the same queue. The time it takes is linear in the number of
-    /// waiters.
+    /// May be called wherever a `spinlock_t` may be taken, but not from a wake-up of the same
+    /// queue. Takes time that is linear in the number of waiters, with the queue's lock held.
     #[inline]
-    pub fn wake_up_all_poll(&self, events: u32) {
-        // Pairs with the full barriers of those who are in the queue and look at the condition once
+    pub fn wake_up_all_poll(&self, events: PollEvents) {
+        // Pairs with the full barriers of pollers that are queued and look at the condition once
         // more, see "Ordering" above: ours comes after the store that made it true.
         smp_mb(Full);
 
         // `poll_to_key()` in C.
-        let key = ptr::without_provenance_mut(events as usize);
+        let key = ptr::without_provenance_mut(u32::from(events) as usize);
 
         // SAFETY: The queue is initialised by the type invariants. The key of a wake-up is a set of
         // poll events in the shape of a pointer, and never dereferenced. 0 means all waiters.
@@ -245,7 +246,12 @@ mod tests {
                 Relaxed,
                 Release, //
             },
+            poll::PollEvent,
             Arc, //
+        },
+        time::{
+            delay::fsleep,
+            Delta, //
         },
         workqueue::{
             self,
@@ -284,10 +290,13 @@ mod tests {
             )
         }
 
-        /// Waits until the other side has evaluated its condition `n` times.
+        /// Waits until the other side has evaluated its condition `n` times, but not for ever.
         fn wait_for_polls(&self, n: u32) {
-            while self.polls.load(Relaxed) < n {
-                crate::time::delay::fsleep(crate::time::Delta::from_millis(1));
+            for _ in 0..10_000 {
+                if self.polls.load(Relaxed) >= n {
+                    break;
+                }
+                fsleep(Delta::from_millis(1));
             }
         }
     }
@@ -298,11 +307,11 @@ mod tests {
         fn run(this: Arc<Waker>) {
             // The second evaluation comes after the waiter has queued itself.
             this.wait_for_polls(2);
-            this.queue.wake_up_all_poll(bindings::EPOLLIN);
+            this.queue.wake_up_all_poll(PollEvent::In.into());
             // The third was caused by the wake-up above.
             this.wait_for_polls(3);
             this.done.store(1, Release);
-            this.queue.wake_up_all_poll(bindings::EPOLLIN);
+            this.queue.wake_up_all_poll(PollEvent::In.into());
         }
     }
 
@@ -329,9 +338,10 @@ mod tests {
             waker.done.load(Acquire) == 1
         })?;
         assert_eq!(waker.done.load(Relaxed), 1);
-        // One before it queued itself, one after that, and one for each wake-up, unless the first
-        // of them has seen what comes with the second. A waiter that does not sleep has thousands.
-        assert!((3..=4).contains(&waker.polls.load(Relaxed)));
+        // One before it queued itself and one after that; two for the first wake-up, as it was in
+        // vain, and one for the second; but the third of them may have seen what comes with that.
+        // A waiter that does not sleep has thousands.
+        assert!((3..=5).contains(&waker.polls.load(Relaxed)));
         Ok(())
     }
 
@@ -345,7 +355,7 @@ mod tests {
             // The second evaluation comes after the waiter has queued itself, so this wake-up finds
             // it, and it must not sleep although the condition is still false.
             if evaluated == 2 {
-                waker.queue.wake_up_all_poll(bindings::EPOLLIN);
+                waker.queue.wake_up_all_poll(PollEvent::In.into());
             }
             evaluated == 3
         })?;
@@ -355,7 +365,7 @@ mod tests {
 
     #[test]
     fn wake_up_without_waiters() -> Result {
-        Waker::new()?.queue.wake_up_all_poll(bindings::EPOLLIN);
+        Waker::new()?.queue.wake_up_all_poll(PollEvent::In.into());
         Ok(())
     }
 }
