@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """What `make bench` makes of its samples, and whether that agrees with them.
 
-usage: bench.py judge RAW RESULTS | plot RESULTS | publish RESULTS NEW README | check RESULTS README |
-       bench.py compare JSON JSON
+usage: bench.py judge RAW RESULTS | plot RESULTS | publish RESULTS NEW README LETTER |
+       bench.py check RESULTS README LETTER | compare JSON JSON
 
 judge  RAW has what scripts/bench left: samples-KERNEL (a JSON object in each line, see
        scripts/bench.c), what bloat-o-meter and pahole said, and the versions of the tools.
        RESULTS gets bench.json (every sample) and bench.md (tables). Exits with 1 if a goal is
        missed and it is not known why.
 plot   RESULTS gets bench-*.svg. Needs matplotlib.
-publish  Copy these results to NEW, which is committed, and their summary into README.
+publish  Copy these results to NEW, which is committed, and their summary into README and into
+       LETTER, the cover letter.
 check  That bench.md is what bench.json gives, that the plots were made from it, and that README
-       has its summary.
+       and LETTER have its summary.
 compare  By how much the medians of two runs differ. Exits with 1 if that is 1 % or more.
 """
 
@@ -112,11 +113,32 @@ def read_bloat(file):
     total = re.match(r"Total: Before=(\d+), After=(\d+)", lines[-1]) if lines else None
     if not head or not total:
         raise Problem(f"bloat-o-meter's answer in build/bench/{file.name} is not understood")
-    numbers = [int(g) for g in head.groups()]
+    numbers = dict(zip(("added", "removed", "grown", "shrunk", "up", "down", "change"),
+                       (int(g) for g in head.groups())))
     symbols = [{"symbol": fields[0], "change": int(fields[-1])}
                for fields in (line.split() for line in lines[2:-1]) if len(fields) >= 4]
-    return dict(zip(("added", "removed", "grown", "shrunk", "up", "down", "change"), numbers)) | {
-        "before": int(total[1]), "after": int(total[2]), "symbols": symbols}
+    # rustc numbers the impl blocks of a module, so one more of them, even one
+    # without code, renames what is in those after it.
+    renamed = 0
+    for new in [s for s in symbols if s["change"] > 0]:
+        for old in symbols:
+            if old["change"] == -new["change"] and same_but_for_number(old["symbol"], new["symbol"]):
+                symbols.remove(new)
+                symbols.remove(old)
+                renamed += 1
+                numbers["added"] -= 1
+                numbers["removed"] -= 1
+                numbers["up"] -= new["change"]
+                numbers["down"] += new["change"]
+                break
+    return numbers | {"renamed": renamed, "before": int(total[1]), "after": int(total[2]),
+                      "symbols": symbols}
+
+
+def same_but_for_number(one, two):
+    """Are these Rust symbols the same but for which impl block of a module they are in?"""
+    one, two = (re.sub(r"(?<=[MX])s[0-9A-Za-z]*_", "s_", symbol) for symbol in (one, two))
+    return one == two and one.startswith("_R")
 
 
 def read_layout(file):
@@ -126,7 +148,7 @@ def read_layout(file):
         raise Problem(f"pahole's answer in build/bench/{file.name} has no size")
     holes = re.search(r"sum holes: (\d+)", text)
     members = {m[1]: {"offset": int(m[2]), "size": int(m[3])}
-               for m in re.finditer(r"\b(exithand\w*)(?:;|\s).*/\*\s+(\d+)\s+(\d+) \*/", text)}
+               for m in re.finditer(r"\b(exithand\w*);\s*/\*\s+(\d+)\s+(\d+) \*/", text)}
     return {"size": int(size[1]), "holes": int(holes[1]) if holes else 0, "members": members}
 
 
@@ -225,7 +247,8 @@ def goals(bench):
     if "off" in bench.data["sizes"]:
         off = bench.data["sizes"]["off"]
         found.append(("PROC_EXITHAND=n: the same kernel, by bloat-o-meter",
-                      f"{off['change']} bytes, {off['added']} symbols added, {off['removed']} removed",
+                      f"{off['change']} bytes, {off['added']} symbols added, {off['removed']} removed, "
+                      f"{off['renamed']} renamed",
                       not off["up"] and not off["down"]))
     return found
 
@@ -261,8 +284,8 @@ def percent(new, old):
     return f"{change:+.3%}" if abs(change) < 0.01 else f"{change:+.1%}"
 
 
-def summary(bench):
-    """The table of README."""
+def costs(bench):
+    """Of the summary: rows that compare the kernels, and rows that compare with a pidfd."""
     rows = []
     base, patched = (bench.one(k, "watched", "exit", file="none") for k in (BASE, PATCHED))
     rows.append(("nobody watches: the exit itself", number(base), number(patched), percent(patched, base)))
@@ -281,14 +304,29 @@ def summary(bench):
     many = bench.values(PATCHED, "own", "own")[-1]
     row(f"exit with {many} waiters", *both("own", "exit", way="poll", own=many))
     others = bench.values(PATCHED, "other", "other")[-1]
-    row(f"exit with one waiter, and {others} of other processes",
+    row(f"exit with one waiter, {others} of other processes",
         *both("other", "exit", way="poll", own=1, other=others))
     burst = bench.values(PATCHED, "burst", "other")[-1]
     row(f"{burst} processes exit, one epoll loop", *both("burst", "total", own=1, other=burst))
     row("open and close", *both("calls", "call", way="open and close, a later one"))
     row("poll that finds nothing", *both("calls", "call", way="poll, before"))
-    return (table(("", "unpatched", "patched", ""), rows[:3])
-            + table(("", "pidfd", "exithand", ""), rows[3:]))
+    return rows[:3], rows[3:]
+
+
+def summary(bench):
+    """The table of README."""
+    base, peer = costs(bench)
+    return table(("", "unpatched", "patched", ""), base) + table(("", "pidfd", "exithand", ""), peer)
+
+
+LETTER_HEAD = "\tinstructions"
+
+
+def letter(bench):
+    """The table of the cover letter."""
+    base, peer = costs(bench)
+    return [f"\t{words:<46}{one:>12}{two:>13}" for words, one, two, _ in
+            [("instructions", "unpatched", "patched", ""), *base, ("", "pidfd", "exithand", ""), *peer]]
 
 
 def tables(bench):
@@ -426,7 +464,7 @@ def tables(bench):
             "half of the memory is in use, for which 8 must go. It is not their parent. How many it killed; how long "
             "it took until the memory was back, in ms of a machine that runs one instruction each nanosecond; "
             "and the instructions that it used.", ""]
-    out += table(("", "killed, of which 8 need be", "ms", "its instructions"),
+    out += table(("", "killed; 8 have to be", "ms", "its instructions"),
                  ((way, spread(bench.all(PATCHED, "killer", "killed", way=way)),
                    spread([v / 1e6 for v in bench.all(PATCHED, "killer", "time", way=way)]),
                    spread(bench.all(PATCHED, "killer", "cpu", way=way))) for way in bench.ways("killer")))
@@ -612,7 +650,7 @@ def plots(bench, results, digest):
     figure, axes = pyplot.subplots(1, 2, figsize=(8.5, 2.6), sharey=True)
     ways = bench.ways("killer")
     colours = [COLOURS[PATCHED, "exithand"] if "exithand" in w else "#8a8a8a" for w in ways]
-    for ax, metric, label in zip(axes, ("killed", "time"), ("killed, of which 8 need be", "until the memory is back, ms")):
+    for ax, metric, label in zip(axes, ("killed", "time"), ("killed; 8 have to be", "until the memory is back, ms")):
         values = [(bench.one(PATCHED, "killer", metric, way=w) or 0) / (1e6 if metric == "time" else 1)
                   for w in ways]
         ax.barh(range(len(ways)), values, 0.6, color=colours)
@@ -674,7 +712,7 @@ def plot(results):
 BEGIN, END = "<!-- by `bench.py publish` -->", "<!-- to here -->"
 
 
-def publish(results, new, readme):
+def publish(results, new, readme, cover):
     bench = Bench(json.loads((results / "bench.json").read_text()))
     if bench.data["quick"]:
         raise Problem("these results are of a QUICK run; run make bench without it")
@@ -685,12 +723,17 @@ def publish(results, new, readme):
     new.mkdir()
     for file in sorted(results.glob("bench*")):
         shutil.copy(file, new)
+    mail = cover.read_text()
+    if mail.count(LETTER_HEAD + " ") != 1:
+        raise Problem(f"{cover} has no table whose first line begins with a tab and 'instructions '")
+    before, rest = mail.split(LETTER_HEAD + " ")
+    cover.write_text(before + "\n".join(letter(bench)) + "\n\n" + rest.partition("\n\n")[2])
     before, rest = text.split(BEGIN)
     readme.write_text(before + "\n".join([BEGIN, *summary(bench)]) + END + rest.split(END)[1])
     return 0
 
 
-def check(results, readme):
+def check(results, readme, cover):
     text = (results / "bench.json").read_text()
     bench = Bench(json.loads(text))
     wrong = []
@@ -708,6 +751,8 @@ def check(results, readme):
     wrong += [f"{readme.name} lacks: {line}" for line in summary(bench) if line and line not in between]
     wrong += [f"{readme.name} has, and bench.json does not: {line}"
               for line in between if line not in summary(bench)]
+    if "\n".join(letter(bench)) + "\n\n" not in cover.read_text():
+        wrong.append(f"{cover} has another table")
     for text in wrong:
         print(text)
     return 1 if wrong else 0
@@ -732,7 +777,7 @@ def compare(*files):
 
 
 def main():
-    verbs = {("compare", 4): compare, ("judge", 4): judge, ("plot", 3): plot, ("publish", 5): publish, ("check", 4): check}
+    verbs = {("compare", 4): compare, ("judge", 4): judge, ("plot", 3): plot, ("publish", 6): publish, ("check", 5): check}
     verb = verbs.get((sys.argv[1] if len(sys.argv) > 1 else "", len(sys.argv)))
     if not verb:
         raise Problem(__doc__.split("\n\n")[1])

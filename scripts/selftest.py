@@ -1108,13 +1108,17 @@ Total: Before=1000, After={1}, chg +0.00%
                 (tmp / f"results/bench-{name}.svg").write_text(digest)
             begin, end = "<!-- by `bench.py publish` -->", "<!-- to here -->"
             (tmp / "README").write_text(f"before\n{begin}\nold\n{end}\nafter\n")
-            if status := self.run_bench("publish", tmp / "results", tmp / "committed", tmp / "README"):
+            (tmp / "letter").write_text("Costs:\n\n\tinstructions 1\n\told 2\n\nEnd.\n")
+            if status := self.run_bench("publish", tmp / "results", tmp / "committed", tmp / "README",
+                                        tmp / "letter"):
                 return status
+            self.assertRegex((tmp / "letter").read_text(),
+                             r"^Costs:\n\n(\t.{71}\n){12}\nEnd.\n$")
             readme = (tmp / "README").read_text()
             self.assertTrue(readme.startswith(f"before\n{begin}\n|") and readme.endswith(f"\n{end}\nafter\n"),
                             readme)
             then(tmp)
-            return self.run_bench("check", tmp / "committed", tmp / "README")
+            return self.run_bench("check", tmp / "committed", tmp / "README", tmp / "letter")
 
     def run_bench(self, *args):
         done = subprocess.run([sys.executable, TOP / "scripts/bench.py", *args],
@@ -1204,6 +1208,17 @@ Total: Before=1000, After={1}, chg +0.00%
         self.assertEqual(self.bench(bloat=8), 1)
         self.assertIn("MISSED      PROC_EXITHAND=n", self.said)
 
+    def test_switched_off_but_renamed(self):
+        off = """\
+add/remove: 1/1 grow/shrink: 0/0 up/down: 71/-71 (0)
+Function                                     old     new   delta
+_RNvMs4_NtCsl7_6kernel4poll3new                -      71     +71
+{}      71       -     -71
+Total: Before=1000, After=1000, chg +0.00%
+"""
+        for old, code in (("_RNvMs3_NtCsl7_6kernel4poll3new", 0), ("_RNvMs3_NtCsl7_6kernel4poll3old", 1)):
+            self.assertEqual(self.bench(**{"bloat-off": off.format(old)}), code)
+
     def test_no_measure(self):
         ticks = ("instrument", "", "", 0, 0, "ticks of 1000000 instructions")
         self.assertEqual(self.bench({("patched", *ticks): 2600000}), 6)
@@ -1232,6 +1247,7 @@ Total: Before=1000, After={1}, chg +0.00%
                 (edit("committed/bench.md", "6,000", "5,000"), "bench.md is not what bench.json gives"),
                 (edit("committed/bench.json", '"mean": [6000', '"mean": [5000'), "was not made from"),
                 (edit("README", "4,000", "5,000"), "README lacks"),
+                (edit("letter", "4,000", "5,000"), "letter has another table"),
                 (edit("README", "<!-- to here", "| stale | 1 |\n<!-- to here"), "README has, and bench.json does not"),
                 (lambda tmp: (tmp / "README").write_text("no table\n"), "README lacks"),
                 (lambda tmp: (tmp / "committed/bench-own.svg").unlink(), "the plots are not")):
