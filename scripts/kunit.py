@@ -28,6 +28,7 @@ import series
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 KTAP = "KTAP version 1"
 DOCTESTS = "rust_doctests_kernel"
+NO_TEST = ("text", "ignore,compile_fail")
 LOCATION = re.compile(r" *# (\S+)\.location: (\S+)$")
 
 
@@ -52,8 +53,9 @@ def added_lines(tree):
 def tests_in(path, text, added):
     """The tests at the added lines of a file: doctests by place, KUnit's by suite and name.
 
-    Only a fence with `text` is none. One with `ignore`, say, counts: it will be
-    missed, as no test of ours may be left out in silence.
+    Only a fence with `text` is none, or one with `ignore,compile_fail`: the kernel
+    cannot try that, and the programs can. One with `ignore` alone, say, counts: it
+    will be missed, as no test of ours may be left out in silence.
     """
     found, suite, fence, test = [], None, None, False
     for number, line in enumerate(text.splitlines(), 1):
@@ -61,7 +63,7 @@ def tests_in(path, text, added):
         if match := re.match(r"//[/!]\s*(`{3,})(.*)", line):
             if fence is None:
                 fence = match[1]
-                if number in added and match[2].strip() != "text" and path.startswith("rust/kernel/"):
+                if number in added and match[2].strip() not in NO_TEST and path.startswith("rust/kernel/"):
                     found.append(f"{DOCTESTS}/{path}:{number}")
             elif match[1] == fence:
                 fence = None

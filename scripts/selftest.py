@@ -331,6 +331,8 @@ mod tests {
         self.assertEqual(self.judge(""), 7)
 
     def test_doctest_that_is_not_run(self):
+        refused = self.ADDED.replace("```text", "```ignore,compile_fail")
+        self.assertEqual(self.judge(source=self.SOURCE + refused), 0)
         ignored = self.ADDED.replace("```text", "```ignore")
         self.assertEqual(self.judge(source=self.SOURCE + ignored), 8)
 

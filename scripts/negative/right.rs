@@ -6,7 +6,11 @@ use kernel::{
     sync::{
         new_mutex,
         new_wait_queue,
-        poll::FilePollTable,
+        poll::{
+            FilePollTable,
+            PollEvent,
+            PollEvents, //
+        },
         Arc,
         Mutex,
         WaitQueue, //
@@ -35,16 +39,16 @@ impl Data {
         })
     }
 
-    fn poll<'file>(&'file self, table: &FilePollTable<'file>, other: &'static WaitQueue) -> u32 {
+    fn poll<'file>(&'file self, table: &FilePollTable<'file>, other: &'static WaitQueue) -> PollEvents {
         table.register_wait(&self.own);
         register(table, &self.boxed);
         register(table, &self.shared);
         register(table, other);
 
         if *self.ready.lock() {
-            bindings::EPOLLIN
+            PollEvent::In.into()
         } else {
-            0
+            PollEvents::empty()
         }
     }
 }
@@ -64,7 +68,7 @@ pub unsafe fn poll(
     table: *mut bindings::poll_table,
     data: [*const Data; 2],
     queue: &'static WaitQueue,
-) -> u32 {
+) -> PollEvents {
     // SAFETY: As this function requires.
     unsafe {
         FilePollTable::with(files[0], table, data[0], |data0, table0| {
@@ -77,6 +81,6 @@ pub unsafe fn poll(
 
 /// Waits, and wakes.
 pub fn wait(queue: Pin<&mut WaitQueue>) -> Result {
-    queue.wake_up_all_poll(bindings::EPOLLIN);
+    queue.wake_up_all_poll(PollEvent::In | PollEvent::RdNorm);
     queue.wait_event_freezable(|| true)
 }
