@@ -57,14 +57,20 @@ def tests_in(path, text, added):
     cannot try that, and the programs can. One with `ignore` alone, say, counts: it
     will be missed, as no test of ours may be left out in silence.
     """
-    found, suite, fence, test = [], None, None, False
+    found, suite, fence, test, macro = [], None, None, False, False
     for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r"[\w:]+!\($", line):
+            macro = True
+        elif line == ");":
+            macro = False
         line = line.strip()
         if match := re.match(r"//[/!]\s*(`{3,})(.*)", line):
             if fence is None:
                 fence = match[1]
-                if number in added and match[2].strip() not in NO_TEST and path.startswith("rust/kernel/"):
-                    found.append(f"{DOCTESTS}/{path}:{number}")
+                if (number in added and match[2].strip() not in NO_TEST
+                        and path.startswith("rust/kernel/")):
+                    # Of what is passed to a macro, rustdoc tells the line before.
+                    found.append(f"{DOCTESTS}/{path}:{number - macro}")
             elif match[1] == fence:
                 fence = None
         elif match := re.match(r"#\[(?:\w*::)*kunit_tests\((\w+)\)\]", line):

@@ -330,6 +330,14 @@ mod tests {
         self.assertEqual(self.judge(self.CONSOLE[:self.CONSOLE.index("[    0.400002")]), 7)
         self.assertEqual(self.judge(""), 7)
 
+    def test_doctest_in_a_macro(self):
+        moved = "\n" + self.ADDED.replace("fn new() {}\n", ");\n/// ```\n/// outside();\n/// ```\nfn new() {}\n")
+        inside = self.SOURCE + "flags!(" + moved
+        self.assertEqual(self.judge(
+            self.CONSOLE.replace("a.rs:4", "a.rs:4").replace("b_rs_0 # SKIP no such machine", "a_rs_2")
+            .replace("[    0.400015]", "[    0.400014]     # rust_doctest_kernel_a_rs_2.location:"
+                     " rust/kernel/a.rs:12\n[    0.400015]"), source=inside), 0, self.said)
+
     def test_doctest_that_is_not_run(self):
         refused = self.ADDED.replace("```text", "```ignore,compile_fail")
         self.assertEqual(self.judge(source=self.SOURCE + refused), 0)

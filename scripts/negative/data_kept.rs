@@ -3,7 +3,10 @@
 use kernel::{
     bindings,
     sync::{
-        poll::FilePollTable,
+        poll::{
+            FilePollTable,
+            PollEvents, //
+        },
         WaitQueue, //
     }, //
 };
@@ -26,5 +29,5 @@ pub unsafe fn poll(
             kept = Some(queue)
         })
     };
-    kept.inspect(|queue| queue.wake_up_all_poll(0));
+    kept.inspect(|queue| queue.wake_up_all_poll(PollEvents::empty()));
 }

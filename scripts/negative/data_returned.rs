@@ -3,7 +3,10 @@
 use kernel::{
     bindings,
     sync::{
-        poll::FilePollTable,
+        poll::{
+            FilePollTable,
+            PollEvents, //
+        },
         WaitQueue, //
     }, //
 };
@@ -25,5 +28,5 @@ pub unsafe fn poll(
             queue
         })
     };
-    kept.wake_up_all_poll(0);
+    kept.wake_up_all_poll(PollEvents::empty());
 }
