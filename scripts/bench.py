@@ -34,7 +34,8 @@ NAMES = ("case", "file", "way", "own", "other", "metric")
 # Goals that are missed, and why.
 KNOWN = {
     "one waiter, the exit itself": "an exit wakes the pidfd's queue in any case, also when nobody waits there. "
-    "What exithand adds to that is a call, the latch, and the lock of a second queue.",
+    "What exithand adds to that, in instructions of the disassembly: about 57 for the wake-up of a second queue with "
+    "its lock, 45 for the call and the latch (of them 14 in C helpers, which Rust cannot inline), 4 for the hook.",
     "its reader has returned": "the same as for the exit itself.",
     "one waiter, until all sleep again": "the same, and the reaping: procfs drops what it keeps of /proc/PID, as it "
     "does for everybody who has looked at it.",
