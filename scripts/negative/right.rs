@@ -39,7 +39,11 @@ impl Data {
         })
     }
 
-    fn poll<'file>(&'file self, table: &FilePollTable<'file>, other: &'static WaitQueue) -> PollEvents {
+    fn poll<'file>(
+        &'file self,
+        table: &FilePollTable<'file>,
+        other: &'static WaitQueue,
+    ) -> PollEvents {
         table.register_wait(&self.own);
         register(table, &self.boxed);
         register(table, &self.shared);
