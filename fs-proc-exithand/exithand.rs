@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/<pid>/exithand`: wait for the exit of any process that can be seen.
+//! `/proc/<pid>/exithand`: wait for the exit of any process.
 //!
-//! A read blocks until the process has exited, and then is at the end of the file. Poll reports the
-//! file as readable from then on, and its fdinfo shows the exit status.
+//! A read blocks until the process has exited and then returns end-of-file. Poll reports the file
+//! as readable from then on. The file's fdinfo shows the exit status.
 //!
-//! A process that is, or was, waited for has a [`Watch`]. It is found from its `signal_struct`, as
-//! that is what stays the same through an exec and through the exits of threads. Who writes and
-//! reads what, and what orders it:
+//! The first opener gives the process a [`Watch`]. It is found from the `signal_struct`, which stays
+//! the same through exec and the exit of threads. What is shared, and what orders the accesses:
 //!
-//! | What                         | Written by          | Read by       | Ordered by              |
-//! |------------------------------|---------------------|---------------|-------------------------|
-//! | `exithand` [1]               | first opener, once  | openers       | release, acquire        |
-//! |                              |                     | exit, free    | `tasklist_lock`, RCU    |
-//! | `exithand_is_interested` [1] | first opener, exit  | exit          | `tasklist_lock`         |
-//! | [`Watch::exited`]            | exit, once [2]      | read, poll    | wait queue [3]          |
-//! |                              |                     | fdinfo        | release, acquire        |
+//! | Data                         | Written by         | Read by      | Ordered by            |
+//! |------------------------------|--------------------|--------------|-----------------------|
+//! | `exithand` [1]               | first opener, once | openers      | release, acquire      |
+//! |                              |                    | exit, free   | `tasklist_lock`, RCU  |
+//! | `exithand_is_interested` [1] | first opener, exit | exit         | `tasklist_lock`       |
+//! | [`Watch::latch`]             | exit, once [2]     | read, poll   | wait queue [3]        |
+//! |                              |                    | fdinfo       | release, acquire      |
 //!
-//! [1] In `signal_struct`. [2] By the opener, if the process has exited already. [3] Its lock, and
-//! full barriers: see the section on ordering of [`WaitQueue`].
+//! [1] In `signal_struct`. [2] Or the first opener, before it publishes the watch, if the process
+//! has exited by then. [3] Its lock and full barriers: see the section on ordering of [`WaitQueue`].
 //!
-//! User-space documentation: [`Documentation/filesystems/exithand.rst`]
-//!
-//! [`Documentation/filesystems/exithand.rst`]: srctree/Documentation/filesystems/exithand.rst
+//! User-space documentation:
+//! [`exithand.rst`](srctree/Documentation/filesystems/exithand.rst)
 
 #![deny(unsafe_code)]
 
@@ -33,6 +31,11 @@ use kernel::{
     seq_file::SeqFile,
     seq_print,
     sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
         new_wait_queue,
         poll::{
             FilePollTable,
@@ -40,81 +43,94 @@ use kernel::{
             PollEvents, //
         },
         Arc,
-        SetOnce,
         UniqueArc,
         WaitQueue, //
     }, //
 };
 
 #[expect(unsafe_code, reason = "joins the file to C")]
-#[path = "exithand/glue.rs"]
 mod glue;
 
-use glue::{
-    Attached,
-    ExitStatus,
-    Process, //
-};
+use glue::Process;
 
-/// What the readers of one process's exithand files wait for.
+/// The wait queue and the exit status of one process.
 ///
-/// Owned by the process, from the first open until its `signal_struct` is freed, and by each open
-/// file. A file owns nothing else.
+/// The process owns a reference from the first open until its `signal_struct` is freed. Each open
+/// file owns one.
 #[pin_data]
 struct Watch {
     #[pin]
     waiters: WaitQueue,
-    /// A latch: populated when the process has exited, and so for ever.
-    exited: SetOnce<ExitStatus>,
+    /// [`NOT_EXITED`], or the `wait(2)` status for good.
+    latch: Atomic<i64>,
 }
+
+/// No `wait(2)` status. Such a status is a [`c_int`], and that of a kernel thread can be negative.
+const NOT_EXITED: i64 = i64::MIN;
 
 impl Watch {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             waiters <- new_wait_queue!("exithand"),
-            exited: SetOnce::new(),
+            latch: Atomic::new(NOT_EXITED),
         })
     }
 
-    /// Records how the process has exited, and wakes all that wait for it.
+    /// Records the exit and wakes all waiters.
     ///
-    /// The exit runs this under `tasklist_lock`, held for writing: it must not sleep, allocate, or
-    /// look for tasks.
-    fn exit(&self, status: ExitStatus) {
-        // The latch comes first: who is queued too late for the wake-up looks at it after that, and
-        // who was queued before may look again. See the section on ordering of `WaitQueue`.
-        self.exited.populate(status);
+    /// The caller holds `tasklist_lock`: this must not sleep, allocate, or look up tasks.
+    fn exit(&self, status: c_int) {
+        // The latch comes first. A waiter that queues itself too late for the wake-up then sees it:
+        // see the section on ordering of `WaitQueue`.
+        self.latch.store(status.into(), Release);
         self.waiters
             .wake_up_all_poll(PollEvent::In | PollEvent::RdNorm);
     }
 
+    /// Returns the `wait(2)` status once the process has exited.
+    fn status(&self) -> Option<i64> {
+        let status = self.latch.load(Acquire);
+        (status != NOT_EXITED).then_some(status)
+    }
+
     fn has_exited(&self) -> bool {
-        self.exited.as_ref().is_some()
+        self.status().is_some()
     }
+}
 
+/// What an open file owns.
+struct OpenFile {
+    watch: Arc<Watch>,
+    /// Whether the opener had the right to see the exit status. The answer belongs to the file: it
+    /// is passed on with the file, and later changes of credentials do not touch it.
+    may_see_status: bool,
+}
+
+impl OpenFile {
     /// Called for `open(2)`.
-    fn open(process: &Process<'_>) -> Result<Arc<Self>> {
-        if let Some(watch) = process.watch() {
-            return Ok(watch);
-        }
+    fn open(process: &Process<'_>) -> Result<KBox<Self>> {
+        // This comes before the watch: then an open that succeeds has checked a process, not the
+        // lack of one.
+        let may_see_status = process.may_see_status();
 
-        // At most one such allocation per process stays, charged to who opens the file first.
-        let new = UniqueArc::pin_init(Watch::new(), GFP_KERNEL_ACCOUNT)?;
+        let watch = match process.watch()? {
+            Some(watch) => watch,
+            // At most one of these stays per process, charged to the first opener.
+            None => process.attach(UniqueArc::pin_init(Watch::new(), GFP_KERNEL_ACCOUNT)?)?,
+        };
 
-        match process.attach(new)? {
-            Attached::Watched(watch) => Ok(watch),
-            Attached::Exited(watch, status) => {
-                watch.exit(status);
-                Ok(watch)
-            }
-        }
+        let file = Self {
+            watch,
+            may_see_status,
+        };
+        Ok(KBox::new(file, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Called for `read(2)`, its relatives, and io_uring.
-    fn read_iter(kiocb: Kiocb<'_, Arc<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
-        let watch = kiocb.file();
+    /// Called for `read(2)`, its variants, and io_uring.
+    fn read_iter(kiocb: Kiocb<'_, KBox<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
+        let watch = &kiocb.file().watch;
 
-        // A read of nothing has nothing to wait for.
+        // A read of zero bytes does not wait.
         if iov.is_empty() || watch.has_exited() {
             return Ok(0);
         }
@@ -127,23 +143,24 @@ impl Watch {
         Ok(0)
     }
 
-    /// Called for `poll(2)` and its relatives.
+    /// Called for `poll(2)` and its variants.
     fn poll<'file>(&'file self, table: &FilePollTable<'file>) -> PollEvents {
-        table.register_wait(&self.waiters);
+        table.register_wait(&self.watch.waiters);
 
-        if self.has_exited() {
+        if self.watch.has_exited() {
             PollEvent::In | PollEvent::RdNorm
         } else {
             PollEvents::empty()
         }
     }
 
-    /// Called for the file's entry in `/proc/<pid>/fdinfo`, after what is shown of all files and
-    /// the pid of the process.
+    /// Called for `/proc/<pid>/fdinfo/<fd>`, after the lines that show the PID.
     fn show_fdinfo(&self, m: &SeqFile) {
-        match self.exited.copy() {
-            Some(status) => seq_print!(m, "Exited:\t1\nExitStatus:\t{}\n", status.raw()),
-            None => seq_print!(m, "Exited:\t0\n"),
+        let status = self.watch.status();
+
+        seq_print!(m, "Exited:\t{}\n", i32::from(status.is_some()));
+        if let Some(status) = status.filter(|_| self.may_see_status) {
+            seq_print!(m, "ExitStatus:\t{status}\n");
         }
     }
 }

@@ -472,7 +472,7 @@ def tables(bench):
     out += ["![](bench-killer.svg)", ""]
 
     out += ["## Memory", "",
-            "By pahole, of kernel/fork.o and fs/proc/exithand.o:", ""]
+            "By pahole, of kernel/fork.o and fs/proc/exithand/exithand.o:", ""]
     layouts = data["layouts"]
     before, after, watch = (layouts[n] for n in ("signal_struct-base", "signal_struct-patched", "watch-patched"))
     out += table(("", "unpatched", "patched"),

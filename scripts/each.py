@@ -59,7 +59,7 @@ def rust_docs(path):
 
 
 def docs_file(path):
-    return path.startswith("Documentation/") and not path.startswith("Documentation/litmus-tests/")
+    return path.startswith("Documentation/")
 
 
 def our_test(path):

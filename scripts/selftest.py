@@ -130,7 +130,7 @@ class Verdict(unittest.TestCase):
                      "INFO: task cat:77 blocked for more than 120 seconds.",
                      "rcu: INFO: rcu_preempt self-detected stall on CPU",
                      "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
-                     "rust_kernel: panicked at fs/proc/exithand.rs:1:1:",
+                     "rust_kernel: panicked at fs/proc/exithand/exithand.rs:1:1:",
                      "UBSAN: array-index-out-of-bounds in fs/proc/base.c:1:2",
                      "BUG: KCSAN: data-race in do_exit / exithand_read",
                      "kmemleak: 2 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
@@ -587,7 +587,7 @@ class Litmus(unittest.TestCase):
         with tempfile.TemporaryDirectory() as tmp:
             tmp = Path(tmp)
             for folder in ("scripts", "cache/tools/bin", "build/linux/tools/memory-model",
-                           "Documentation/litmus-tests/exithand"):
+                           "scripts/litmus-tests"):
                 (tmp / folder).mkdir(parents=True)
             for name in ("litmus", "lib.sh"):
                 shutil.copy(TOP / "scripts" / name, tmp / "scripts")
@@ -599,7 +599,7 @@ class Litmus(unittest.TestCase):
             for kind in ("cfg", "bell", "cat", "def"):
                 (tmp / f"build/linux/tools/memory-model/linux-kernel.{kind}").write_text("\n")
             for name, result in tests.items():
-                (tmp / f"Documentation/litmus-tests/exithand/{name}.litmus").write_text(
+                (tmp / f"scripts/litmus-tests/{name}.litmus").write_text(
                     f"C {name}\n\n(*\n{result} *)\n")
             done = subprocess.run([tmp / "scripts/litmus"], capture_output=True, text=True,
                                   check=False, env=dict(os.environ, EXITHAND_CACHE=tmp / "cache",
@@ -886,7 +886,7 @@ for patch, gate in all.plan():
         self.judge(2, "W=1", f"{old}\n{old.replace(':7:', ':9:')}\n", code=1)
         self.judge(2, "W=1", f"{old}\n{old}\n")
         # Another gate's, of the same log.
-        self.judge(2, "W=1", "warning: unused\n   --> ../fs/proc/exithand.rs:1:2\n")
+        self.judge(2, "W=1", "warning: unused\n   --> ../fs/proc/exithand/exithand.rs:1:2\n")
         self.judge(2, "kernel-doc", "Warning: kernel/fork.c:9 no x\n", code=1, before="")
         self.judge(2, "kernel-doc", "Warning: kernel/fork.c:9 no x\n",
                    before="Warning: kernel/fork.c:8 no x\n")
@@ -1364,7 +1364,7 @@ class SmallTree:
         return {p.name: p.read_text() for p in (self.top / "patches").glob("*.patch")}
 
     def two_patches(self):
-        self.write("build/linux/fs/proc/exithand.rs", "// one\n// two\n// three\n")
+        self.write("build/linux/fs/proc/exithand/exithand.rs", "// one\n// two\n// three\n")
         base = self.read("build/linux/fs/proc/base.c")
         self.write("build/linux/fs/proc/base.c", base.replace("line 7\n", "line 7\nentry\n"))
         self.commit("proc: add exithand")
@@ -1394,7 +1394,7 @@ class Series(SmallTree, unittest.TestCase):
             self.assertIn(name, self.series("agree", 6))
         date = (self.tree / "fs/proc/base.c").stat().st_mtime_ns
         self.series("sync")
-        self.assertIn("// more", self.read("build/linux/fs/proc/exithand.rs"))
+        self.assertIn("// more", self.read("build/linux/fs/proc/exithand/exithand.rs"))
         self.series("fold")
         self.series("agree")
         self.assertEqual(date, (self.tree / "fs/proc/base.c").stat().st_mtime_ns)
@@ -1415,7 +1415,7 @@ class Series(SmallTree, unittest.TestCase):
 
     def test_edit_for_an_earlier_patch(self):
         self.two_patches()
-        self.write("build/linux/fs/proc/exithand.rs", "// one\n// two\n// three\n// late\n")
+        self.write("build/linux/fs/proc/exithand/exithand.rs", "// one\n// two\n// three\n// late\n")
         self.commit("proc: more exithand")
         self.series("fold")
         self.write("fs-proc-exithand/exithand.rs", "// ONE\n// two\n// three\n// late\n")
@@ -1427,7 +1427,7 @@ class Series(SmallTree, unittest.TestCase):
     def test_edits_on_both_sides(self):
         self.two_patches()
         self.write("fs-proc-exithand/exithand.rs", "// folder\n")
-        self.write("build/linux/fs/proc/exithand.rs", "// tree\n")
+        self.write("build/linux/fs/proc/exithand/exithand.rs", "// tree\n")
         self.commit("proc: change")
         before = self.patches()
         self.assertIn("edited both", self.series("sync", 6))
@@ -1464,7 +1464,7 @@ class Series(SmallTree, unittest.TestCase):
                 self.write(f"patches/{name}", patch)
             for verb in ("apply", "sync"):
                 self.series(verb)
-            self.assertEqual(self.read("build/linux/fs/proc/exithand.rs"), text)
+            self.assertEqual(self.read("build/linux/fs/proc/exithand/exithand.rs"), text)
             self.assertEqual(self.git("status", "--porcelain"), "")
 
     def test_patches_and_tree_both_changed(self):

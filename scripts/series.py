@@ -29,7 +29,7 @@ MARKER = "<!-- below: written by `make patches` -->"
 # Files which the series adds below the kernel's directory live in our folder.
 FOLDERS = {
     "rust": "rust",
-    "fs-proc-exithand": "fs/proc",
+    "fs-proc-exithand": "fs/proc/exithand",
     "include": "include",
     "Documentation": "Documentation",
     "tools-testing-selftests": "tools/testing/selftests",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What exit and the end of a signal_struct have to do for those who wait on
- * /proc/<pid>/exithand.
+ * Hooks of /proc/<pid>/exithand for the exit path and for the end of a
+ * signal_struct.
  */
 #ifndef _LINUX_EXITHAND_H
 #define _LINUX_EXITHAND_H
@@ -20,48 +20,45 @@ void exithand_watch_exited(struct exithand_watch *watch, int status);
 void exithand_watch_put(struct exithand_watch *watch);
 
 /**
- * exithand_status - the exit status of a process that has exited as a whole
- * @leader: its leader
+ * exithand_status - get the exit status of a process that has exited
+ * @sig: the signal_struct of the process
  *
- * The same as wait_task_zombie() makes of it, and for good. group_exit_code is
- * written by threads of the process, of which none runs any more; by the sender
- * of a signal, which prepare_signal() drops, as SIGNAL_GROUP_EXIT is set and who
- * dumped core has been released; and by who waits for a stop, which there is
- * not.
+ * wait_task_zombie() reports the same value. The last thread to pass
+ * synchronize_group_exit() found quick_threads at zero, so SIGNAL_GROUP_EXIT is
+ * set and the leader's exit_code does not count. Nothing writes group_exit_code
+ * any more:
  *
- * exit_code alone would not do. What a leader takes along to do_exit() is not
- * the end of the matter if it exits, or waits for a core dump, before others.
- * It counts only for who was given up by make_task_dead().
+ * - The threads wrote it under siglock, or in zap_pid_ns_processes() without,
+ *   and each of them then took tasklist_lock for writing in exit_notify().
+ * - A signal does not write it once SIGNAL_GROUP_EXIT is set and core_state is
+ *   NULL. coredump_finish() cleared core_state before the dumping thread exited.
+ * - wait_task_stopped() needs SIGNAL_STOP_STOPPED, which SIGNAL_GROUP_EXIT
+ *   replaced.
  *
- * Context: tasklist_lock held, under which @leader was found to have exited and
- *          to be the only thread left. Others write the fields under siglock,
- *          which each thread took in synchronize_group_exit() before it took
- *          tasklist_lock in exit_notify().
+ * Context: The caller holds tasklist_lock and has found, under it, that the
+ *          leader has exited and that no other thread is left.
  *
- * Return: A status as from wait(2).
+ * Return: The status as wait(2) reports it.
  */
-static inline int exithand_status(struct task_struct *leader)
+static inline int exithand_status(const struct signal_struct *sig)
 {
-	struct signal_struct *sig = leader->signal;
-
 	lockdep_assert_held(&tasklist_lock);
 
-	return (sig->flags & SIGNAL_GROUP_EXIT) ? sig->group_exit_code :
-						  leader->exit_code;
+	return sig->group_exit_code;
 }
 
 /**
- * exithand_notify - tell the watch of a process that the process has exited
- * @tsk: a task that do_notify_parent() is called for
+ * exithand_notify - report the exit of a process to its watch
+ * @tsk: a task for which do_notify_parent() is called
  *
- * Does nothing unless the process is watched, has not been reported yet, and
- * has exited as a whole: @tsk is its leader, has exited itself, and every other
- * thread has been released. thread_group_empty() is false for all other
- * threads.
+ * Does nothing unless the process has a watch, the exit has not been reported,
+ * and the process has exited: @tsk is the leader, it has exited, and all other
+ * threads have been released. thread_group_empty() is false for every thread
+ * but the leader.
  *
- * Context: tasklist_lock held by write_lock_irq(). Pairs with exithand_attach(),
- *          which holds it for reading: either the flag is seen here, or the
- *          exit is seen there.
+ * Context: The caller holds tasklist_lock for writing, with interrupts disabled.
+ *          exithand_attach() holds it for reading. So either this function sees
+ *          the flag, or exithand_attach() sees the exit.
  */
 static inline void exithand_notify(struct task_struct *tsk)
 {
@@ -71,16 +68,16 @@ static inline void exithand_notify(struct task_struct *tsk)
 
 	if (unlikely(sig->exithand_is_interested) && thread_group_empty(tsk)) {
 		sig->exithand_is_interested = false;
-		exithand_watch_exited(sig->exithand, exithand_status(tsk));
+		exithand_watch_exited(sig->exithand, exithand_status(sig));
 	}
 }
 
 /**
- * exithand_free - give a process's watch back
+ * exithand_free - drop the reference of a process to its watch
  * @sig: a signal_struct that is about to be freed
  *
- * Context: Any, like that of put_task_struct(); does not sleep. Nobody can look
- *          @sig up any more, so no lock is needed.
+ * Context: Any context in which put_task_struct() may run, softirq included. Does
+ *          not sleep. No lock is needed: nobody can find @sig any more.
  */
 static inline void exithand_free(struct signal_struct *sig)
 {

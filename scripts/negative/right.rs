@@ -62,21 +62,21 @@ fn register<'a>(table: &FilePollTable<'a>, queue: &'a WaitQueue) {
     table.register_wait(queue)
 }
 
-/// Polls a file, and another in the middle of that.
+/// Polls a file, and another in the middle of that, each with its own table.
 ///
 /// # Safety
 ///
 /// As for `FilePollTable::with`, for both.
 pub unsafe fn poll(
     files: [*mut bindings::file; 2],
-    table: *mut bindings::poll_table,
+    tables: [*mut bindings::poll_table; 2],
     data: [*const Data; 2],
     queue: &'static WaitQueue,
 ) -> PollEvents {
     // SAFETY: As this function requires.
     unsafe {
-        FilePollTable::with(files[0], table, data[0], |data0, table0| {
-            FilePollTable::with(files[1], table, data[1], |data1, table1| {
+        FilePollTable::with(files[0], tables[0], data[0], |data0, table0| {
+            FilePollTable::with(files[1], tables[1], data[1], |data1, table1| {
                 data0.poll(table0, queue) | data1.poll(table1, queue)
             })
         })

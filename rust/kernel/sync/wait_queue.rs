@@ -19,7 +19,6 @@ use super::{
 use crate::{
     bindings,
     error::to_result,
-    ffi::c_int,
     prelude::*,
     task::{
         might_sleep,
@@ -46,8 +45,8 @@ pub use new_wait_queue;
 /// A queue of sleeping tasks and of poll registrations.
 ///
 /// Exposes the kernel's [`struct wait_queue_head`]. In contrast to [`CondVar`], it is not tied to a
-/// lock: the condition is a closure that is evaluated without one, all waiters are non-exclusive,
-/// and a wake-up carries the poll events that it stands for.
+/// lock: the condition is a closure that is evaluated without one, tasks wait non-exclusively, and a
+/// wake-up carries the poll events that it stands for.
 ///
 /// Instances of [`WaitQueue`] need a lock class and to be pinned. The recommended way to create
 /// such instances is with the [`pin_init`](pin_init::pin_init!) and [`new_wait_queue`] macros.
@@ -57,14 +56,15 @@ pub use new_wait_queue;
 /// No wake-up is lost if the waking side makes the condition true *before* it calls a wake-up
 /// method, and the condition is read with an atomic.
 ///
-/// A waiter takes the queue's lock to queue itself before it evaluates the condition, and so does
-/// the waker to walk the queue after the store. So either the waker finds the waiter in the queue,
-/// or the waiter's evaluation sees the store.
+/// A waiter queues itself, passes a full barrier, and then evaluates the condition. The barrier is
+/// in `set_current_state()` for a task that sleeps, and in `poll_wait()` for a poller. The waker
+/// stores, passes the full barrier in [`WaitQueue::wake_up_all_poll`], and then looks whether the
+/// queue is empty. So either the waker finds the waiter, or the waiter's evaluation sees the store.
 ///
-/// A poller that is queued already takes no lock when it looks again: `poll(2)`, which looks at all
-/// files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD`. Both have an `smp_mb()`
-/// between the store by which they ask to be told again and the evaluation of the condition. It
-/// pairs with the one in [`WaitQueue::wake_up_all_poll`].
+/// A poller that is queued already queues itself no more before it evaluates the condition again:
+/// `poll(2)`, which asks all files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD`. Both
+/// have a full barrier between the store by which they ask to be woken again and the evaluation. It
+/// pairs with the waker's, too.
 ///
 /// # Invariants
 ///
@@ -160,11 +160,15 @@ impl WaitQueue {
     /// sleep and after every wake-up; if it is true, a pending signal is ignored.
     ///
     /// `condition` must not sleep, as the task is marked as sleeping already: it would not come to
-    /// rest, and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain.
+    /// rest, and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a task that
+    /// dies in it leaves its stack with an entry in the queue.
+    ///
+    /// As in C, where this is a macro, `/proc/<pid>/wchan` shows the caller.
     ///
     /// # Errors
     ///
     /// [`ERESTARTSYS`] if a signal arrived and `condition` was still `false` then.
+    #[inline(always)]
     #[track_caller]
     pub fn wait_event_freezable(&self, mut condition: impl FnMut() -> bool) -> Result {
         might_sleep();
@@ -173,7 +177,7 @@ impl WaitQueue {
             return Ok(());
         }
 
-        let state = (TASK_INTERRUPTIBLE | TASK_FREEZABLE) as c_int;
+        let state = TASK_INTERRUPTIBLE | TASK_FREEZABLE;
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
 
         // SAFETY: `entry` is valid for writes, and a local variable that is not moved.
@@ -212,18 +216,32 @@ impl WaitQueue {
         result
     }
 
-    /// Wakes all waiters, and reports `events` to those that poll.
+    /// Wakes all waiters and reports `events` to the pollers among them.
     ///
-    /// This is C's `wake_up_poll()`, but for all: a poll registration that asked for none of
-    /// `events` is not woken, tasks in [`WaitQueue::wait_event_freezable`] always are.
+    /// This is `wake_up_poll()` in C, but for all waiters. It does not wake a poller that asked for
+    /// none of `events`, unless `events` is empty. It always wakes tasks in
+    /// [`WaitQueue::wait_event_freezable`]. Of the pollers with `EPOLLEXCLUSIVE`, too, all are woken.
     ///
     /// May be called wherever a `spinlock_t` may be taken, but not from a wake-up of the same
-    /// queue. Takes time that is linear in the number of waiters, with the queue's lock held.
+    /// queue. Takes time that is linear in the number of waiters, with the queue's lock held. If
+    /// nobody waits, it does not take the lock.
     #[inline]
     pub fn wake_up_all_poll(&self, events: PollEvents) {
-        // Pairs with the full barriers of pollers that are queued and look at the condition once
-        // more, see "Ordering" above: ours comes after the store that made it true.
+        // Orders the caller's store, which made the condition true, before the look at the queue.
+        // Pairs with the full barriers of waiters: see "Ordering" above.
         smp_mb(Full);
+
+        // As `waitqueue_active()` in C.
+        //
+        // SAFETY: The queue is initialised by the type invariants. The read is atomic, like
+        // `READ_ONCE()` in C, as the list may change at any time. What it finds is not dereferenced.
+        let is_empty = unsafe {
+            let head = &raw const (*self.as_raw()).head;
+            (&raw const (*head).next).read_volatile().cast_const() == head
+        };
+        if is_empty {
+            return;
+        }
 
         // `poll_to_key()` in C.
         let key = ptr::without_provenance_mut(u32::from(events) as usize);
