@@ -821,10 +821,11 @@ static inline int core_socket_accept(struct __test_metadata *_metadata,
 }
 
 /*
- * io_uring, as little of it as will do: one request, one answer.
+ * io_uring, as little of it as will do: a few requests, and their answers.
  */
 struct ring {
 	int fd;
+	unsigned int queued;	/* requests that are not submitted yet */
 	struct io_uring_params p;
 	struct io_uring_sqe *sqes;
 	char *mem;
@@ -878,7 +879,7 @@ static inline struct io_uring_sqe *ring_next(struct ring *r, int op, int fd)
 {
 	unsigned int *tail = (void *)(r->mem + r->p.sq_off.tail);
 	unsigned int *array = (void *)(r->mem + r->p.sq_off.array);
-	unsigned int i = *tail & (r->p.sq_entries - 1);
+	unsigned int i = (*tail + r->queued++) & (r->p.sq_entries - 1);
 	struct io_uring_sqe *sqe = &r->sqes[i];
 
 	memset(sqe, 0, sizeof(*sqe));
@@ -909,14 +910,15 @@ static inline struct io_uring_sqe *ring_read(struct ring *r, int fd, void *buf,
 	return sqe;
 }
 
-/* Submits what ring_next() gave, and waits for that many answers. */
+/* Submits all requests that ring_next() gave, and waits for @wait answers. */
 static inline int ring_enter(struct ring *r, bool submit, unsigned int wait)
 {
 	unsigned int *tail = (void *)(r->mem + r->p.sq_off.tail);
+	unsigned int n = submit ? r->queued : 0;
 
-	if (submit)
-		__atomic_store_n(tail, *tail + 1, __ATOMIC_RELEASE);
-	return syscall(__NR_io_uring_enter, r->fd, submit, wait,
+	r->queued -= n;
+	__atomic_store_n(tail, *tail + n, __ATOMIC_RELEASE);
+	return syscall(__NR_io_uring_enter, r->fd, n, wait,
 		       IORING_ENTER_GETEVENTS, NULL, 0);
 }
 
