@@ -453,6 +453,25 @@ TEST_F(event, traced_zombie)
 	REAPED(SIGKILL);
 }
 
+/* The first opener finds the exit, and the kernel does not report it again. */
+TEST_F(event, traced_zombie_opened_late)
+{
+	int edge;
+
+	target_start(_metadata, &self->t);
+	if (!SEIZE(self->t.pid, 0))
+		return;
+	KILL();
+	ASSERT_TRUE(eventually(leader_state(self->t.pid) == 'Z'));
+	WATCH();
+	RETURNS();
+	edge = EDGE();
+	EXPECT_TRUE(edge_seen(edge));
+	ASSERT_EQ(SIGKILL, tracer_wait(self->t.pid));
+	TOLD_ONCE(edge);
+	REAPED(SIGKILL);
+}
+
 /* A traced leader reports its own exit to the tracer; threads live on. */
 TEST_F(event, traced_leader_exit_is_none)
 {

@@ -145,6 +145,93 @@ static void aim_adjust(struct aim *aim, bool late)
 }
 
 /*
+ * What stays allocated.
+ */
+#define LEAK_CACHES 512
+
+struct leak_cache {
+	char name[40];
+	long objects;
+};
+
+static struct leak_cache leak_before[LEAK_CACHES], leak_after[LEAK_CACHES];
+
+/* The objects of each slab cache there is; how many caches. */
+static int leak_count(struct leak_cache *cache)
+{
+	char line[512];
+	int nr = 0;
+	FILE *f;
+
+	f = fopen("/proc/slabinfo", "r");
+	if (!f)
+		return 0;
+	while (nr < LEAK_CACHES && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%39s %ld", cache[nr].name,
+			   &cache[nr].objects) == 2)
+			nr++;
+	fclose(f);
+	return nr;
+}
+
+/* The first cache that has grown by more than @limit, NULL if there is none. */
+static struct leak_cache *leak_find(int nr, long limit)
+{
+	struct leak_cache *before = leak_before, *after = leak_after;
+	bool shrunk = false;
+	char path[96];
+	int i;
+
+	for (;;) {
+		if (leak_count(after) != nr)
+			return NULL;
+		for (i = 0; i < nr; i++)
+			if (after[i].objects - before[i].objects > limit)
+				break;
+		if (i == nr)
+			return NULL;
+		if (shrunk)
+			return &after[i];
+		/* KASAN keeps what has been freed, until it is asked not to. */
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink",
+			 after[i].name);
+		shrunk = put_file(path, "1");
+		if (!shrunk)
+			return &after[i];
+	}
+}
+
+/*
+ * @run, which handles @n processes, leaves no object of each of them behind.
+ * The allocator keeps some objects at hand, so a few more or less mean nothing.
+ * Others may allocate, too, but a leak is there each time.
+ */
+static void expect_no_leak(struct __test_metadata *_metadata, int n,
+			   void (*run)(struct __test_metadata *_metadata,
+				       void *arg), void *arg)
+{
+	struct leak_cache *leaked = NULL;
+	int again, nr;
+
+	/* The first run fills the caches. */
+	run(_metadata, arg);
+	for (again = 0; again < 3; again++) {
+		nr = leak_count(leak_before);
+		run(_metadata, arg);
+		/* RCU frees some of them a little later. */
+		if (eventually(!leak_find(nr, n / 2)))
+			return;
+		leaked = leak_find(nr, n / 2);
+		if (!leaked)
+			return;
+		TH_LOG("%s: %ld objects after %d processes, %ld before",
+		       leaked->name, leaked->objects, n,
+		       leak_before[leaked - leak_after].objects);
+	}
+	EXPECT_EQ(NULL, leaked);
+}
+
+/*
  * One exit a round.
  */
 #define ROUNDS 10000
@@ -892,10 +979,11 @@ TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 600)
 }
 
 /*
- * Two who open the file of a process that nobody has opened before, at the same
- * time.  Only one of them has the exit reported; the other has to find that.
+ * Two threads open the file of a process that nobody has opened before, at the
+ * same time.  The process takes the watch of one of them.  The other one has to
+ * find that, and to free its own.
  */
-#define OPENER_ROUNDS 400
+#define OPENER_ROUNDS 300
 
 struct opener {
 	int cpu, fd;
@@ -906,19 +994,23 @@ struct opener {
 	pthread_t thread;
 };
 
-FIXTURE(openers)
-{
+struct openers {
 	struct opener o[2];
 	unsigned int ready;
 	char *stack;
+};
+
+FIXTURE(openers)
+{
+	struct openers both;
 };
 
 FIXTURE_SETUP(openers)
 {
 	if (!exithand_needed(_metadata))
 		return;
-	self->stack = malloc(STACK_SIZE);
-	ASSERT_NE(NULL, self->stack);
+	self->both.stack = malloc(STACK_SIZE);
+	ASSERT_NE(NULL, self->both.stack);
 }
 
 FIXTURE_TEARDOWN(openers)
@@ -944,25 +1036,18 @@ static void *opener_main(void *arg)
 	}
 }
 
-TEST_F_TIMEOUT(openers, both_are_told, 600)
+static void openers_run(struct __test_metadata *_metadata, void *arg)
 {
-	struct opener *o = self->o;
+	struct openers *both = arg;
+	struct opener *o = both->o;
 	int round, i;
 	pid_t pid;
 
-	for (i = 0; i < 2; i++) {
-		o[i].cpu = i;
-		o[i].ready = &self->ready;
-		ASSERT_EQ(0, sem_init(&o[i].go, 0, 0));
-		ASSERT_EQ(0, sem_init(&o[i].done, 0, 0));
-		ASSERT_EQ(0, pthread_create(&o[i].thread, NULL, opener_main,
-					    &o[i]));
-	}
 	for (round = 0; round < OPENER_ROUNDS; round++) {
-		pid = clone(paused_target, self->stack + STACK_SIZE,
+		pid = clone(paused_target, both->stack + STACK_SIZE,
 			    CLONE_VM | SIGCHLD, NULL);
 		ASSERT_LT(0, pid);
-		self->ready = 0;
+		both->ready = 0;
 		for (i = 0; i < 2; i++) {
 			o[i].pid = pid;
 			sem_post(&o[i].go);
@@ -981,6 +1066,23 @@ TEST_F_TIMEOUT(openers, both_are_told, 600)
 		}
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
+}
+
+TEST_F_TIMEOUT(openers, both_are_told, 600)
+{
+	struct opener *o = self->both.o;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		o[i].cpu = i;
+		o[i].ready = &self->both.ready;
+		ASSERT_EQ(0, sem_init(&o[i].go, 0, 0));
+		ASSERT_EQ(0, sem_init(&o[i].done, 0, 0));
+		ASSERT_EQ(0, pthread_create(&o[i].thread, NULL, opener_main,
+					    &o[i]));
+	}
+	expect_no_leak(_metadata, OPENER_ROUNDS, openers_run,
+		       &self->both);
 	for (i = 0; i < 2; i++) {
 		o[i].stop = true;
 		sem_post(&o[i].go);
@@ -1173,6 +1275,7 @@ TEST_F(herd, exit_counts_before_a_signal)
  */
 #define REUSED		100	/* processes at a time */
 #define LEAK_STACK	(8 << 10)
+#define LEAK_PROCESSES	600
 
 FIXTURE(leak)
 {
@@ -1192,40 +1295,15 @@ FIXTURE_TEARDOWN(leak)
 	free(self->stack);
 }
 
-#define LEAK_CACHES 512
-
-struct leak_cache {
-	char name[40];
-	long objects;
-};
-
-/* The objects of each slab cache there is; how many caches. */
-static int leak_count(struct leak_cache *cache)
-{
-	char line[512];
-	int nr = 0;
-	FILE *f;
-
-	f = fopen("/proc/slabinfo", "r");
-	if (!f)
-		return 0;
-	while (nr < LEAK_CACHES && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%39s %ld", cache[nr].name,
-			   &cache[nr].objects) == 2)
-			nr++;
-	fclose(f);
-	return nr;
-}
-
 /* Processes that are opened, looked at and closed, before and after. */
-static void leak_run(struct __test_metadata *_metadata, char *stack, int nr)
+static void leak_run(struct __test_metadata *_metadata, void *stack)
 {
 	int i, early, late;
 	siginfo_t si;
 	char c;
 	pid_t pid;
 
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < LEAK_PROCESSES; i++) {
 		pid = clone(paused_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD,
 			    NULL);
 		ASSERT_LT(0, pid);
@@ -1262,69 +1340,22 @@ static void leak_run(struct __test_metadata *_metadata, char *stack, int nr)
 	}
 }
 
-/* The first cache that has grown by more than @limit, NULL if there is none. */
-static struct leak_cache *leak_find(const struct leak_cache *before, int nr,
-				    struct leak_cache *after, long limit)
-{
-	bool shrunk = false;
-	char path[96];
-	int i;
-
-	for (;;) {
-		if (leak_count(after) != nr)
-			return NULL;
-		for (i = 0; i < nr; i++)
-			if (after[i].objects - before[i].objects > limit)
-				break;
-		if (i == nr)
-			return NULL;
-		if (shrunk)
-			return &after[i];
-		/* KASAN keeps what has been freed, until it is asked not to. */
-		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink",
-			 after[i].name);
-		shrunk = put_file(path, "1");
-		if (!shrunk)
-			return &after[i];
-	}
-}
-
-/*
- * The allocator keeps some objects at hand, so that a few more or less mean
- * nothing; one for each of all these processes would be many.  Others may
- * allocate too, but a leak is there each time.
- */
 TEST_F_TIMEOUT(leak, no_object_for_each_process, 600)
 {
-	static struct leak_cache before[LEAK_CACHES], after[LEAK_CACHES];
-	struct leak_cache *leaked;
-	const int processes = 600;
-	int i, nr = 0, again, found = 0;
+	int i, nr, found = 0;
 
 	if (access("/proc/slabinfo", R_OK))
 		SKIP(return, "no readable /proc/slabinfo");
 
-	leak_run(_metadata, self->stack, processes);
-	for (again = 0; again < 3; again++) {
-		nr = leak_count(before);
-		leak_run(_metadata, self->stack, processes);
-		/* Some are freed by RCU, a little later. */
-		if (eventually(!leak_find(before, nr, after, processes / 2)))
-			break;
-		leaked = leak_find(before, nr, after, processes / 2);
-		if (!leaked)
-			break;
-		TH_LOG("%s: %ld objects after %d processes, %ld before",
-		       leaked->name, leaked->objects, processes,
-		       before[leaked - after].objects);
-	}
-	EXPECT_GT(3, again);
+	expect_no_leak(_metadata, LEAK_PROCESSES, leak_run, self->stack);
+	nr = leak_count(leak_after);
 	for (i = 0; i < nr; i++) {
-		if (strcmp(after[i].name, "task_struct") &&
-		    strcmp(after[i].name, "signal_cache"))
+		if (strcmp(leak_after[i].name, "task_struct") &&
+		    strcmp(leak_after[i].name, "signal_cache"))
 			continue;
-		ksft_print_msg("%s: %ld before, %ld after\n", after[i].name,
-			       before[i].objects, after[i].objects);
+		ksft_print_msg("%s: %ld before, %ld after\n",
+			       leak_after[i].name, leak_before[i].objects,
+			       leak_after[i].objects);
 		found++;
 	}
 	/* Without these two it would not have been a test. */
@@ -1480,36 +1511,35 @@ static unsigned int nomem_opens(struct __test_metadata *_metadata, int fail_nth,
 	return errors;
 }
 
+struct nomem_args {
+	int fail_nth;
+	char *stack;
+};
+
+#define NOMEM_ROUNDS 60
+
+static void nomem_run(struct __test_metadata *_metadata, void *arg)
+{
+	struct nomem_args *args = arg;
+	int i;
+
+	for (i = 0; i < NOMEM_ROUNDS; i++)
+		nomem_opens(_metadata, args->fail_nth, args->stack, true);
+}
+
 TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 600)
 {
-	static struct leak_cache before[LEAK_CACHES], after[LEAK_CACHES];
+	struct nomem_args args = { self->nth, self->stack };
 	unsigned int first, later;
-	struct leak_cache *leaked;
-	const int rounds = 60;
-	int nr, again, i;
 
 	later = nomem_opens(_metadata, self->nth, self->stack, false);
 	first = nomem_opens(_metadata, self->nth, self->stack, true);
 	ksft_print_msg("allocations: %u by the first open, %u by a later one\n",
 		       first, later);
-	/* Or what is waited on was not among them. */
+	/* Or the watch was not among them. */
 	EXPECT_LT(later, first);
 
-	/* As above: the allocator keeps some, but a leak is there each time. */
-	for (again = 0; again < 3; again++) {
-		nr = leak_count(before);
-		for (i = 0; nr && i < rounds; i++)
-			nomem_opens(_metadata, self->nth, self->stack, true);
-		if (eventually(!leak_find(before, nr, after, rounds / 2)))
-			break;
-		leaked = leak_find(before, nr, after, rounds / 2);
-		if (!leaked)
-			break;
-		TH_LOG("%s: %ld objects after %d rounds, %ld before",
-		       leaked->name, leaked->objects, rounds,
-		       before[leaked - after].objects);
-	}
-	EXPECT_GT(3, again);
+	expect_no_leak(_metadata, NOMEM_ROUNDS, nomem_run, &args);
 }
 
 TEST_HARNESS_MAIN
