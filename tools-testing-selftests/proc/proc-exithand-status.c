@@ -3,20 +3,23 @@
  * The exit status of a process, as /proc/<pid>/exithand shows it in fdinfo.
  *
  * The oracle is what the parent of the process, the keeper, gets from wait().
- * It is always asked, and what it should say is stated as well.  The lines
- * about the pid are compared with those of a pidfd, word by word, and so is the
- * status once the process has been reaped.
+ * It is always asked, and what it should say is stated as well.  The values of
+ * Tgid and NStgid are compared with those of Pid and NSpid of a pidfd, and so
+ * is the status once the process has been reaped.
  *
  * death.*: ways to die, each seen by who was there before and by who came late.
  * traced.*, core.*: where the status of the process is not that of its leader.
  * life.*: what is no exit has no status, and races with what is one.
- * holder.*, pidns.*: who may look, and from where.
+ * right.*: whose open file shows the status, and whose does not.
+ * holder.*, pidns.*: from where the file is read.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <linux/capability.h>
 #include <linux/coredump.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 #include "proc-exithand.h"
 
@@ -25,6 +28,7 @@
 
 /* In place of a status. */
 #define ALIVE		(-1)
+#define UNSEEN		(-2)	/* exited, but the file does not show how */
 
 /*
  * struct pidfd_info as first published, which every kernel that has one takes.
@@ -55,14 +59,21 @@ struct text {
 	char buf[512];
 };
 
-/* What fdinfo shows for files of this kind only: "Pid:" and what follows. */
-static const char *shown_by(struct text *t, const char *who, int fd)
+/* The fdinfo of a file from the line that starts with @first on. */
+static const char *shown_from(struct text *t, const char *first,
+			      const char *who, int fd)
 {
 	char *p = NULL;
 
 	if (slurp(t->buf, sizeof(t->buf), "/proc/%s/fdinfo/%d", who, fd) > 0)
-		p = strstr(t->buf, "\nPid:");
+		p = strstr(t->buf, first);
 	return p ? p + 1 : "nothing\n";
+}
+
+/* What fdinfo shows for exithand files only. */
+static const char *shown_by(struct text *t, const char *who, int fd)
+{
+	return shown_from(t, "\nTgid:", who, fd);
 }
 
 static const char *shown(struct text *t, int fd)
@@ -70,40 +81,61 @@ static const char *shown(struct text *t, int fd)
 	return shown_by(t, "self", fd);
 }
 
-/* What it should show below the lines of a pidfd, given as @above. */
-static const char *expected(struct text *t, const char *above, int status)
+/* What it should show for a process with these PIDs. */
+static const char *expected(struct text *t, const char *tgid,
+			    const char *nstgid, int status)
 {
-	if (status == ALIVE)
-		snprintf(t->buf, sizeof(t->buf), "%.256sExited:\t0\n", above);
-	else
-		snprintf(t->buf, sizeof(t->buf),
-			 "%.256sExited:\t1\nExitStatus:\t%d\n", above, status);
+	int len = snprintf(t->buf, sizeof(t->buf),
+			   "Tgid:\t%s\nNStgid:\t%s\nExited:\t%d\n", tgid,
+			   nstgid, status != ALIVE);
+
+	if (status != ALIVE && status != UNSEEN)
+		snprintf(t->buf + len, sizeof(t->buf) - len,
+			 "ExitStatus:\t%d\n", status);
 	return t->buf;
+}
+
+/* The same for a process that has one PID, or none (0), or none any more (-1). */
+static const char *expected_pid(struct text *t, pid_t pid, int status)
+{
+	char nr[16];
+
+	snprintf(nr, sizeof(nr), "%d", pid);
+	return expected(t, nr, nr, status);
+}
+
+/* @who, "self" or a PID, is the holder of both files. */
+static void expect_shows_by(struct __test_metadata *_metadata, const char *who,
+			    int fd, int pidfd, int status, const char *when)
+{
+	struct text is, should, pids;
+	char pid[16], nspid[64];
+	int n;
+
+	/* An exit that is reported although it is none has been, by then. */
+	exits_settle();
+	n = sscanf(shown_from(&pids, "\nPid:", who, pidfd),
+		   "Pid:\t%15[^\n]\nNSpid:\t%63[^\n]", pid, nspid);
+	ASSERT_EQ(2, n) TH_LOG("a pidfd shows %s", pids.buf);
+	EXPECT_STREQ(expected(&should, pid, nspid, status),
+		     shown_by(&is, who, fd))
+		TH_LOG("%s, read in /proc/%s", when, who);
 }
 
 static void expect_shows(struct __test_metadata *_metadata, int fd, int pidfd,
 			 int status, const char *when)
 {
-	struct text is, should, pid;
-	const char *above;
-
-	/* An exit that is reported although it is none has been, by then. */
-	exits_settle();
-	above = shown(&pid, pidfd);
-	ASSERT_EQ('P', *above) TH_LOG("a pidfd shows %s", above);
-	EXPECT_STREQ(expected(&should, above, status), shown(&is, fd))
-		TH_LOG("%s", when);
+	expect_shows_by(_metadata, "self", fd, pidfd, status, when);
 }
 
 /* All that is known for good, now that the process has been reaped. */
 static void expect_gone(struct __test_metadata *_metadata, int fd, int pidfd,
 			int status)
 {
-	struct text pid;
+	struct text is, should;
 
 	expect_shows(_metadata, fd, pidfd, status, "after the reaping");
-	EXPECT_EQ(0, strncmp("Pid:\t-1\n", shown(&pid, fd), 8))
-		TH_LOG("after the reaping: %s", pid.buf);
+	EXPECT_STREQ(expected_pid(&should, -1, status), shown(&is, fd));
 }
 
 /*
@@ -118,7 +150,9 @@ struct order {
 #define DO_SIGNAL		'k'	/* send itself that signal */
 #define DO_SIGNAL_THREAD	'K'	/* another thread does so */
 #define DO_THREAD_EXIT		't'	/* a thread comes and exits with @nr */
-#define DO_UNDUMPABLE		'u'	/* no core will be dumped */
+#define DO_NO_CORE		'n'	/* no core will be dumped */
+#define DO_DUMPABLE		'u'	/* 1: can be traced by its user, 0: not */
+#define DO_BECOME_USER		'U'	/* give up root */
 
 struct orders {
 	int in, out;
@@ -135,6 +169,20 @@ static void *thread_orders(void *arg)
 		_exit(124);
 	obey_orders(o);
 	return NULL;
+}
+
+/* The user and group that own nothing here. */
+#define NOBODY 65534
+
+/* Root becomes someone else, whose /proc/self is his own; others stay. */
+static bool become_user(void)
+{
+	if (geteuid())
+		return true;
+	return !setresgid(NOBODY, NOBODY, NOBODY) &&
+	       !setresuid(NOBODY, NOBODY, NOBODY) &&
+	       /* setresuid() has cleared both. */
+	       !prctl(PR_SET_DUMPABLE, 1) && !prctl(PR_SET_PDEATHSIG, SIGKILL);
 }
 
 static void signal_self(int sig)
@@ -171,6 +219,7 @@ static bool alone(pid_t pid)
 
 static void obey_orders(struct orders *o)
 {
+	const struct rlimit no_core = { 1, 1 };	/* by a pipe, neither */
 	struct obey exec = { .in = o->in, .out = o->out };
 	pthread_t thread;
 	int nr;
@@ -201,8 +250,15 @@ static void obey_orders(struct orders *o)
 		case DO_SIGNAL:
 			signal_self(o->now.nr);
 			break;
-		case DO_UNDUMPABLE:
-			prctl(PR_SET_DUMPABLE, 0);
+		case DO_NO_CORE:
+			setrlimit(RLIMIT_CORE, &no_core);
+			break;
+		case DO_DUMPABLE:
+			prctl(PR_SET_DUMPABLE, o->now.nr);
+			break;
+		case DO_BECOME_USER:
+			if (!become_user())
+				_exit(119);
 			break;
 		case DO_EXEC:
 			obey_exec(&exec, o->now.what);
@@ -354,7 +410,7 @@ FIXTURE_VARIANT_ADD(death, sigkill_by_another_thread)
 
 FIXTURE_VARIANT_ADD(death, sigsegv_without_core)
 {
-	.orders = { { DO_UNDUMPABLE }, { DO_SIGNAL, SIGSEGV } },
+	.orders = { { DO_NO_CORE }, { DO_SIGNAL, SIGSEGV } },
 	.status = SIGSEGV,
 };
 
@@ -401,7 +457,7 @@ FIXTURE_VARIANT_ADD(death, leader_first_then_sigkill)
 
 FIXTURE_VARIANT_ADD(death, leader_first_then_sigsegv_without_core)
 {
-	.orders = { { DO_UNDUMPABLE },
+	.orders = { { DO_NO_CORE },
 		    { DO_LEADER_FIRST, 3 },
 		    { DO_SIGNAL, SIGSEGV } },
 	.status = SIGSEGV,
@@ -899,7 +955,7 @@ TEST_F(life, format)
 		   &ino);
 	ASSERT_EQ(1, n) TH_LOG("%s", is);
 	snprintf(should, sizeof(should), "ino:\t%llu\n"
-		 "Pid:\t%d\nNSpid:\t%d\nExited:\t0\n", ino, self->t.pid,
+		 "Tgid:\t%d\nNStgid:\t%d\nExited:\t0\n", ino, self->t.pid,
 		 self->t.pid);
 	EXPECT_STREQ(should, is + start);
 
@@ -907,9 +963,26 @@ TEST_F(life, format)
 	REAPED(EXITED(7));
 	ASSERT_LT(0, slurp(is, sizeof(is), "/proc/self/fdinfo/%d", fd));
 	snprintf(should, sizeof(should), "ino:\t%llu\n"
-		 "Pid:\t-1\nNSpid:\t-1\nExited:\t1\nExitStatus:\t1792\n",
+		 "Tgid:\t-1\nNStgid:\t-1\nExited:\t1\nExitStatus:\t1792\n",
 		 ino);
 	EXPECT_STREQ(should, is + start);
+}
+
+/*
+ * No line begins with "Pid:" or "NSpid:": glibc's pidfd_getpid() and systemd's
+ * pidfd_get_pid() take any file that has such a line for a pidfd.
+ */
+TEST_F(life, is_not_taken_for_a_pidfd)
+{
+	struct text t;
+	int fd = OPEN();
+
+	EXPECT_STREQ("nothing\n", shown_from(&t, "\nPid:", "self", fd));
+	EXPECT_STREQ("nothing\n", shown_from(&t, "\nNSpid:", "self", fd));
+	LAST(DO_EXIT, 7);
+	REAPED(EXITED(7));
+	EXPECT_STREQ("nothing\n", shown_from(&t, "\nPid:", "self", fd));
+	EXPECT_STREQ("nothing\n", shown_from(&t, "\nNSpid:", "self", fd));
 }
 
 TEST_F(life, stop_and_continue)
@@ -941,12 +1014,10 @@ TEST_F(life, stop_and_continue)
 TEST_F(life, execs_without_end)
 {
 	struct pollfd pfd = { .fd = self->t.out, .events = POLLIN };
-	struct text is, should, above;
+	struct text is, should;
 	int fd = OPEN(), looks = 0, i;
 
-	snprintf(above.buf, sizeof(above.buf), "Pid:\t%d\nNSpid:\t%d\n",
-		 self->t.pid, self->t.pid);
-	expected(&should, above.buf, ALIVE);
+	expected_pid(&should, self->t.pid, ALIVE);
 	for (i = 0; i < EXECS; i++) {
 		LAST(DO_EXEC_THREAD, 0);
 		do {
@@ -969,7 +1040,7 @@ TEST(exit_step_by_step)
 {
 	enum { LIVES, IS_ZOMBIE, IS_GONE, STEPS };
 	int i, fd, step, last, seen[STEPS] = { 0 };
-	struct text is, should[STEPS], above;
+	struct text is, should[STEPS];
 	const char *text;
 	struct target t;
 
@@ -978,12 +1049,9 @@ TEST(exit_step_by_step)
 		return;
 	for (i = 0; i < ROUNDS; i++) {
 		target_start(_metadata, &t);
-		snprintf(above.buf, sizeof(above.buf), "Pid:\t%d\nNSpid:\t%d\n",
-			 t.pid, t.pid);
-		expected(&should[LIVES], above.buf, ALIVE);
-		expected(&should[IS_ZOMBIE], above.buf, EXITED(TARGET_CODE));
-		expected(&should[IS_GONE], "Pid:\t-1\nNSpid:\t-1\n",
-			 EXITED(TARGET_CODE));
+		expected_pid(&should[LIVES], t.pid, ALIVE);
+		expected_pid(&should[IS_ZOMBIE], t.pid, EXITED(TARGET_CODE));
+		expected_pid(&should[IS_GONE], -1, EXITED(TARGET_CODE));
 		fd = exithand_open(t.pid, O_RDONLY);
 		ASSERT_LE(0, fd);
 		ASSERT_TRUE(put_byte(t.kin, KEEPER_REAP));
@@ -1006,7 +1074,7 @@ TEST(exit_step_by_step)
 }
 
 /*
- * Who may look.
+ * Two processes hold the file.
  */
 FIXTURE(holder)
 {
@@ -1081,41 +1149,156 @@ TEST_F(holder, another_process)
 	GONE(fd, EXITED(7));
 }
 
-/* The user and group that own nothing here. */
-#define NOBODY 65534
-
-/* Whoever can see the process can have its file, and that is all it takes. */
-TEST_F(holder, without_privilege)
+/*
+ * Whose file shows the status: the check is made once, at open, and its result
+ * belongs to the open file, whoever reads it later.  Run by root, the opener is
+ * an ordinary user if not said otherwise; run by a user, it is that user.
+ */
+FIXTURE(right)
 {
-	int fd, steps[2], answers[2];
-	pid_t child, me = getpid();
+	struct target t;
+	int pidfd;
+};
 
-	if (geteuid())
-		SKIP(return, "needs root to become someone else");
-	ASSERT_EQ(0, pipe(steps));
+FIXTURE_VARIANT(right)
+{
+	bool of_root;		/* the process; otherwise of the opener's user */
+	bool by_root;		/* is the first file opened */
+	bool undumpable;	/* the process, when the first file is opened */
+	bool changes;		/* that, before the second is opened */
+	bool shown[2];		/* in the first file; in one opened after the exit */
+};
+
+FIXTURE_VARIANT_ADD(right, own)
+{
+	.shown = { true, true },
+};
+
+FIXTURE_VARIANT_ADD(right, own_undumpable)
+{
+	.undumpable = true,
+};
+
+FIXTURE_VARIANT_ADD(right, own_until_undumpable)
+{
+	.changes = true, .shown = { true, false },
+};
+
+FIXTURE_VARIANT_ADD(right, own_once_dumpable)
+{
+	.undumpable = true, .changes = true, .shown = { false, true },
+};
+
+FIXTURE_VARIANT_ADD(right, of_root)
+{
+	.of_root = true,
+};
+
+FIXTURE_VARIANT_ADD(right, of_root_passed_on)
+{
+	.of_root = true, .by_root = true, .shown = { true, false },
+};
+
+/* Can root become a user, and may it read that user's fdinfo? */
+static bool has_users(void)
+{
+	int status = -1;
+	pid_t child;
+
+	if (prctl(PR_CAPBSET_READ, CAP_SYS_PTRACE) != 1)
+		return false;
+	child = fork();
+	if (child == 0)
+		_exit(!become_user());
+	waitpid(child, &status, 0);
+	return status == 0;
+}
+
+FIXTURE_SETUP(right)
+{
+	signal(SIGPIPE, SIG_IGN);
+	if (!exithand_needed(_metadata))
+		return;
+	if (geteuid() ? variant->of_root : !has_users())
+		SKIP(return, "needs root, and to become a user");
+	if (!START(SPAWN_FORK))
+		return;
+	if (!variant->of_root)
+		ORDER(DO_BECOME_USER, 0);
+	ORDER(DO_DUMPABLE, !variant->undumpable);
+}
+
+FIXTURE_TEARDOWN(right)
+{
+	target_end(&self->t);
+}
+
+/* The filesystem user and group, by whose right files are opened. */
+static int user_opens(struct __test_metadata *_metadata, struct target *t)
+{
+	bool root = !geteuid();
+	int fd;
+
+	if (root) {
+		ASSERT_EQ(0, setegid(NOBODY));
+		ASSERT_EQ(0, seteuid(NOBODY));
+	}
+	fd = open_target(_metadata, t);
+	if (root) {
+		ASSERT_EQ(0, seteuid(0));
+		ASSERT_EQ(0, setegid(0));
+	}
+	return fd;
+}
+
+/* We look, and a user who gets the file, and we into the fdinfo of that user. */
+static void all_look(struct __test_metadata *_metadata, int fd, int pidfd,
+		     int status, const char *when)
+{
+	pid_t child, me = getpid();
+	int answers[2];
+	char who[16];
+
+	expect_shows(_metadata, fd, pidfd, status, when);
 	ASSERT_EQ(0, pipe(answers));
 	child = fork();
 	ASSERT_LE(0, child);
 	if (child == 0) {
+		ASSERT_TRUE(become_user());
 		die_with_parent(me);
-		ASSERT_EQ(0, setresgid(NOBODY, NOBODY, NOBODY));
-		ASSERT_EQ(0, setresuid(NOBODY, NOBODY, NOBODY));
-		/* That has cleared it. */
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		ASSERT_EQ(-1, kill(self->t.pid, 0));
-		fd = OPEN();
-		child_looks(_metadata, fd, self->pidfd, EXITED(7), steps[0],
-			    answers[1]);
-		_exit(0);
+		expect_shows(_metadata, fd, pidfd, status, when);
+		ASSERT_TRUE(put_byte(answers[1], 'l'));
+		thread_pause(NULL);
 	}
 	ASSERT_EQ('l', get_byte(answers[0]));
+	snprintf(who, sizeof(who), "%d", child);
+	expect_shows_by(_metadata, who, fd, pidfd, status, when);
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(answers[0]);
+	close(answers[1]);
+}
+
+TEST_F(right, belongs_to_the_open_file)
+{
+	int fds[2], status[2], i;
+
+	for (i = 0; i < 2; i++)
+		status[i] = variant->shown[i] ? EXITED(7) : UNSEEN;
+	fds[0] = variant->by_root ? OPEN() : user_opens(_metadata, &self->t);
+	all_look(_metadata, fds[0], self->pidfd, ALIVE, "before the exit");
+	if (variant->changes)
+		ORDER(DO_DUMPABLE, variant->undumpable);
 	LAST(DO_EXIT, 7);
 	AWAIT_EXIT();
-	ASSERT_TRUE(put_byte(steps[1], 'z'));
-	ASSERT_EQ('z', get_byte(answers[0]));
+	fds[1] = user_opens(_metadata, &self->t);
+	for (i = 0; i < 2; i++)
+		all_look(_metadata, fds[i], self->pidfd, status[i],
+			 i ? "opened late" : "as a zombie");
 	REAPED(EXITED(7));
-	ASSERT_TRUE(put_byte(steps[1], 'r'));
-	child_ends(_metadata, child);
+	for (i = 0; i < 2; i++)
+		all_look(_metadata, fds[i], self->pidfd, status[i],
+			 i ? "opened late, reaped" : "reaped");
 }
 
 /*
@@ -1144,19 +1327,20 @@ FIXTURE_TEARDOWN(pidns)
 /* It has a number here, and one there. */
 TEST_F(pidns, process_in_one_below)
 {
-	struct text is, should, above;
+	char pid[16], pids[32];
+	struct text is, should;
 	int fd;
 
 	if (!START(SPAWN_PIDNS))
 		return;
 	fd = OPEN();
-	snprintf(above.buf, sizeof(above.buf), "Pid:\t%d\nNSpid:\t%d\t1\n",
-		 self->t.pid, self->t.pid);
-	EXPECT_STREQ(expected(&should, above.buf, ALIVE), shown(&is, fd));
+	snprintf(pid, sizeof(pid), "%d", self->t.pid);
+	snprintf(pids, sizeof(pids), "%d\t1", self->t.pid);
+	EXPECT_STREQ(expected(&should, pid, pids, ALIVE), shown(&is, fd));
 	SHOWS(fd, ALIVE, "at the start");
 	LAST(DO_EXIT, 7);
 	ASSERT_EQ(POLL_EXITED, poll_bounded(fd));
-	EXPECT_STREQ(expected(&should, above.buf, EXITED(7)), shown(&is, fd));
+	EXPECT_STREQ(expected(&should, pid, pids, EXITED(7)), shown(&is, fd));
 	SHOWS(fd, EXITED(7), "as a zombie");
 	REAPED(EXITED(7));
 	GONE(fd, EXITED(7));
@@ -1168,7 +1352,7 @@ TEST_F(pidns, process_in_one_below)
  */
 TEST_F(pidns, looked_at_from_one_below)
 {
-	struct text is, should, above;
+	struct text is, should;
 	int fd, steps[2], answers[2];
 	pid_t child;
 
@@ -1183,15 +1367,12 @@ TEST_F(pidns, looked_at_from_one_below)
 	if (child == 0) {
 		die_with_parent(0);
 		ASSERT_EQ(1, getpid());
-		snprintf(above.buf, sizeof(above.buf), "Pid:\t%d\nNSpid:\t%d\n",
-			 self->t.pid, self->t.pid);
-		EXPECT_STREQ(expected(&should, above.buf, ALIVE),
+		EXPECT_STREQ(expected_pid(&should, self->t.pid, ALIVE),
 			     shown(&is, fd));
 		ASSERT_EQ(0, unshare(CLONE_NEWNS));
 		ASSERT_EQ(0, mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 		ASSERT_EQ(0, mount("proc", "/proc", "proc", 0, NULL));
-		EXPECT_STREQ(expected(&should, "Pid:\t0\nNSpid:\t0\n", ALIVE),
-			     shown(&is, fd));
+		EXPECT_STREQ(expected_pid(&should, 0, ALIVE), shown(&is, fd));
 		child_looks(_metadata, fd, self->pidfd, EXITED(7), steps[0],
 			    answers[1]);
 		_exit(0);
