@@ -1485,7 +1485,7 @@ class Series(SmallTree, unittest.TestCase):
 
     def test_folder_file_that_the_kernel_has(self):
         self.two_patches()
-        self.write("fs-proc-exithand/base.c", "mine\n")
+        self.write("rust/kernel/lib.rs", "mine\n")
         self.assertIn("the kernel already has", self.series("sync", 6))
 
     def test_cover_letter(self):
