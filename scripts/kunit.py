@@ -24,8 +24,8 @@ import sys
 from pathlib import Path
 
 import series
+from verdict import STAMP, kernel_lines, read
 
-STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 KTAP = "KTAP version 1"
 DOCTESTS = "rust_doctests_kernel"
 NO_TEST = ("text", "ignore,compile_fail")
@@ -90,9 +90,9 @@ def ours(tree):
     return found
 
 
-def ktap(console):
-    """KUnit's part of a console log. The name of a doctest becomes its place."""
-    lines = [STAMP.sub("", line) for line in console.splitlines()]
+def ktap(said):
+    """KUnit's part of what the kernel said. The name of a doctest becomes its place."""
+    lines = [STAMP.sub("", line) for line in said]
     if KTAP not in lines:
         return ""
     lines = lines[lines.index(KTAP):]
@@ -165,17 +165,13 @@ def negative(programs, log, objects):
     return "\n".join(lines) + "\n", [f"negative/{file.stem}" for file in sources]
 
 
-def read(file):
-    return file.read_text(errors="replace") if file.exists() else ""
-
-
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--tree", type=Path, required=True)
     parser.add_argument("--programs", type=Path, required=True)
     parser.add_argument("--dir", type=Path, required=True)
     args = parser.parse_args()
-    (args.dir / "test.ktap").write_text(ktap(read(args.dir / "console.log")))
+    (args.dir / "test.ktap").write_text(ktap(kernel_lines(args.dir)))
     text, names = negative(args.programs, read(args.dir / "negative.log"), args.dir / "negative")
     (args.dir / "negative.ktap").write_text(text)
     (args.dir / "ours").write_text("".join(f"{n}\n" for n in ours(args.tree) + names))

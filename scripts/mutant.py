@@ -161,16 +161,17 @@ def results_of(directory, programs):
 
 def judge(mutant, directory, vm_end, of):
     """(exit code, how it went, tests)"""
-    console = verdict.read(directory / "console.log").splitlines()
+    console = verdict.read(directory / "console.log")
+    kernel = verdict.kernel_lines(directory)
     end = verdict.read(directory / "end").split("\n")[0]
-    complaints = [console[i].strip() for i in verdict.splats(console)]
+    complaints = [kernel[i].strip() for i in verdict.splats(kernel)]
     tests, short = results_of(directory, wanted(mutant, of))
     caught, missing = [], []
 
     for text in mutant.by_console:
-        hits = [c for c in console if re.search(text, c)]
+        hits = [line for line in kernel if re.search(text, line)]
         if hits and complaints:
-            caught.append("the kernel: " + re.sub(r"^\[[^]]*\] *", "", hits[0].strip()))
+            caught.append("the kernel: " + verdict.STAMP.sub("", hits[0].strip()))
         else:
             missing.append(f"console {text}")
     by_console = bool(caught)
@@ -191,7 +192,7 @@ def judge(mutant, directory, vm_end, of):
     elif not by_console:
         if vm_end or end != "ended":
             other.append((vm_end or 5, verdict.CODES[vm_end or 5]))
-        elif not any(verdict.END_MARK in line for line in console):
+        elif verdict.END_MARK not in console:
             other.append((9, verdict.CODES[9]))
         if not tests:
             other.append((7, verdict.CODES[7]))

@@ -20,16 +20,18 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
 
+# Before the kernel has read its command line, its lines have no <N>.
 CONSOLE = """\
 [    0.000000] Linux version 7.3.4-exithand
-[    1.402337] virtme-ng-init: starting script
-[    9.313434] exithand: end of run
-[    9.383237] reboot: Power down
+<6>[    0.100000] Kernel command line: console_msg_format=syslog
+<14>[    1.402337] virtme-ng-init: starting script
+<12>[    9.313434] exithand: end of run
+<0>[    9.383237] reboot: Power down
 """
 OOPS = """\
-[    5.100000] BUG: kernel NULL pointer dereference, address: 0000000000000008
-[    5.100001] Oops: Oops: 0000 [#1] SMP
-[    5.100002] Kernel panic - not syncing: Fatal exception
+<1>[    5.100000] BUG: kernel NULL pointer dereference, address: 0000000000000008
+<4>[    5.100001] Oops: Oops: 0000 [#1] SMP
+<0>[    5.100002] Kernel panic - not syncing: Fatal exception
 """
 KTAP = """\
 TAP version 13
@@ -61,16 +63,16 @@ class Verdict(unittest.TestCase):
     """What the guest left, and the exit code that it must give."""
 
     def judge(self, kind="test", console=CONSOLE, ktap=KTAP, end="ended", status="0",
-              vm_end=0, lists=None, leaks=False):
+              vm_end=0, lists=None, leaks=None):
         with tempfile.TemporaryDirectory() as tmp:
             tmp = Path(tmp)
             run = tmp / "run"
             run.mkdir()
-            for name, text in (("console.log", console), ("test.ktap", ktap),
+            for name, text in (("console.log", console), ("test.ktap", ktap), ("leaks", leaks),
                                ("end", end + "\ntcg\n9.0\n"), ("status", status)):
                 if text is not None:
-                    (run / name).write_text(text)
-            if leaks:
+                    (run / name).write_text(text, newline="")
+            if leaks is not None:
                 (run / "look-for-leaks").touch()
             shutil.copytree(TOP / "qemu-config", tmp / "qemu-config")
             (tmp / "scripts").mkdir()
@@ -138,8 +140,38 @@ class Verdict(unittest.TestCase):
                      "refcount_t: underflow; use-after-free.",
                      "list_add corruption. next->prev should be prev",
                      "ODEBUG: free active (active state 0) object: 00000000"):
-            console = CONSOLE.replace("[    9.3", f"[    8.000000] {line}\n[    9.3")
-            self.assertEqual(self.judge(console=console), 3, line)
+            self.assertEqual(self.judge(console=self.say(f"<4>[    8.000000] {line}")), 3, line)
+
+    def say(self, line):
+        return CONSOLE.replace("<12>", line + "\n<12>", 1)
+
+    def test_user_space_speaks_on_the_console(self):
+        for line in ('<14>[    4.5] virtme-ng-init: WARNING: failed to run: "ip" link set dev lo up',
+                     "<12>[    4.5] BUG: of a test program",
+                     "<30>[    4.5] udevd[77]: Oops",
+                     "WARNING: straight to the terminal"):
+            self.assertEqual(self.judge(console=self.say(line)), 0, line)
+
+    def test_kernel_speaks_beside_user_space(self):
+        bug = "<4>[    4.500001] WARNING: kernel/exit.c:901 at do_exit+0x1/0x2, CPU#1: sleep/77"
+        for line in ("no end of line" + bug,
+                     "<14>[    4.5] no end of line" + bug,
+                     "<14>[    4.5] said before\n" + bug,
+                     bug.replace("WARNING", "first line\n<4>[    4.500001] WARNING"),
+                     # Of one program's name: the kernel's lines end with \r\n.
+                     "<4>[    4.5] a\x0cb\x85c\rd: page allocation failure: order:0\r",
+                     # A line that a higher priority has cut short is said again.
+                     "<4>[    4.50\n** replaying previous printk message **\n" + bug,
+                     "** 12 printk messages dropped **",
+                     # An early one; and a kernel that does not know of <N>.
+                     "[    4.500001] WARNING: x"):
+            self.assertEqual(self.judge(console=self.say(line)), 3, line)
+
+    def test_nobody_can_tell_who_speaks(self):
+        for console in ("Linux version 7.3.4-exithand\nexithand: end of run\n",
+                        "<6>Linux version 7.3.4-exithand\n<12>exithand: end of run\n",
+                        "<12>[    9.313434] exithand: end of run\n"):
+            self.assertEqual(self.judge(console=console), 6, console)
 
     def test_complaint_with_a_reason(self):
         console = CONSOLE + "[    9.5] WARNING: known\n"
@@ -154,8 +186,7 @@ class Verdict(unittest.TestCase):
         lists = {"splat-reports": "invoked oom-killer: \tno killable\tKASAN\tasked for\n"}
 
         def exit_with(lines):
-            return self.judge(console=CONSOLE.replace("[    9.3", "\n".join(lines) + "\n[    9.3", 1),
-                              lists=lists)
+            return self.judge(console=self.say("\n".join("<4>" + line for line in lines)), lists=lists)
 
         self.assertEqual(exit_with(report), 0)
         self.assertIn("1 reports on the console that are no complaints: asked for", self.said)
@@ -193,9 +224,11 @@ class Verdict(unittest.TestCase):
         self.assertEqual(self.judge(console=None), 9)
 
     def test_leaks_not_looked_for(self):
-        self.assertEqual(self.judge(leaks=True), 9)
-        looked = CONSOLE.replace("[    9.3", "[    9.2] exithand: looked for leaks\n[    9.3", 1)
-        self.assertEqual(self.judge(leaks=True, console=looked), 0)
+        self.assertEqual(self.judge(leaks=""), 9)
+        looked = self.say("<12>[    9.2] exithand: looked for leaks")
+        self.assertEqual(self.judge(leaks="", console=looked), 0)
+        self.assertEqual(self.judge(leaks="unreferenced object 0xffff888004a0b000 (size 192):\n",
+                                    console=looked), 3)
 
     def test_plan_without_tests(self):
         self.assertEqual(self.judge(ktap="TAP version 13\n1..0\n"), 7)
@@ -292,7 +325,7 @@ mod tests {
             for name, text in (("programs/right.rs", "fn f() {}\n"), ("programs/wrong.rs", wrong),
                                ("run/negative.log", error),
                                ("run/end", "ended\ntcg\n9.0\n"), ("run/status", "0\n"),
-                               ("run/console.log", CONSOLE.replace("[    1.", console + "[    1.")),
+                               ("run/console.log", CONSOLE.replace("<14>", console + "<14>")),
                                *((f"run/negative/{name}.o", "") for name in objects)):
                 if text is not None:
                     (tmp / name).parent.mkdir(parents=True, exist_ok=True)

@@ -39,6 +39,14 @@ END_MARK = "exithand: end of run"
 LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
+# How a line of the kernel begins on the console. vm.py asks for
+# console_msg_format=syslog, so the kernel puts <N> before each line, N being eight
+# times the facility plus the level. Facility 0 is the kernel's alone: a line that user
+# space writes to /dev/kmsg has another, and one that it writes to the terminal has no
+# <N>. The kernel's lines have none either until it has read its command line, when
+# there is no user space. Text of user space without an end of line may come before it.
+KERNEL = re.compile(r"<[0-7]>|^(?=\[ *\d+\.\d+\])|(?=\*\* \d+ printk messages dropped \*\*)")
+STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 
 
 class Unable(Exception):
@@ -68,6 +76,15 @@ def regex(pattern, file):
         return re.compile(pattern)
     except re.error as error:
         raise Unable(f"{file}: {pattern}: {error}") from error
+
+
+def kernel_lines(directory):
+    """What the kernel said on its console, without what user space said there; and the
+    leaks that it found."""
+    # Nothing else ends a line: a program's name may have any other character.
+    lines = [line[match.end():].rstrip("\r") for line in read(directory / "console.log").split("\n")
+             if (match := KERNEL.search(line))]
+    return lines + read(directory / "leaks").splitlines()
 
 
 def reports(lines, lists=LISTS):
@@ -189,7 +206,7 @@ def judge_kunit(directory):
 
 def read(file):
     try:
-        return file.read_text(errors="replace")
+        return file.read_bytes().decode(errors="replace")
     except OSError:
         return ""
 
@@ -205,7 +222,8 @@ def show(lines, limit=14):
 
 def judge(args):
     """(exit code, what is wrong, summary); tells the details on the way."""
-    console = read(args.dir / "console.log").splitlines()
+    console = read(args.dir / "console.log")
+    kernel = kernel_lines(args.dir)
     end = (read(args.dir / "end").split("\n") + ["", "", ""])[:3]
     status = read(args.dir / "status").strip()
     summary = {"kind": args.kind, "config": args.config, "kernel": read(args.dir / "uname").strip(),
@@ -213,26 +231,29 @@ def judge(args):
                "status": int(status) if status.lstrip("-").isdigit() else None}
     wrong = []  # (exit code, text)
 
-    bad = splats(console)
-    summary["reports"] = [{"reason": reason, "text": console[first:last + 1]}
-                          for first, last, reason in reports(console)]
+    if console.strip() and not any(STAMP.match(line) for line in kernel):
+        wrong.append((6, "no line of the console has the kernel's time stamp:"
+                         " what the kernel says cannot be told from what user space says"))
+    bad = splats(kernel)
+    summary["reports"] = [{"reason": reason, "text": kernel[first:last + 1]}
+                          for first, last, reason in reports(kernel)]
     for reason, count in Counter(r["reason"] for r in summary["reports"]).items():
         say(f"== {count} reports on the console that are no complaints: {reason}")
     if bad:
-        wrong.append((3, "the kernel complained: " + console[bad[0]].strip()))
-        show(console[bad[0]:], 20)
+        wrong.append((3, "the kernel complained: " + kernel[bad[0]].strip()))
+        show(kernel[bad[0]:], 20)
     if args.vm_end or end[0] != "ended":
         code = args.vm_end or STATUS.get(end[0], 6)
         wrong.append((code, CODES.get(code, CODES[6]) + (
             f", {end[2]} s" if code == 4 else "")))
         if not bad:
             say("    the end of its console:")
-            show(console[-12:])
+            show(console.splitlines()[-12:])
     elif summary["status"] is None:
         wrong.append((5, "the script in the guest left no exit status"))
-    if not any(END_MARK in line for line in console):
+    if END_MARK not in console:
         wrong.append((9, CODES[9]))
-    elif (args.dir / "look-for-leaks").exists() and not any(LEAK_MARK in c for c in console):
+    elif (args.dir / "look-for-leaks").exists() and LEAK_MARK not in console:
         wrong.append((9, "the guest did not look for leaks"))
 
     if args.kind in ("test", "kunit"):

@@ -49,9 +49,11 @@ def vng_command(args, accel):
         "--qemu-opts", f"-serial file:{args.dir}/console.log"
         + (" -icount shift=0,sleep=off" if args.count else ""),
     ]
-    # The console on a serial port of its own, from the first line on. The root
-    # by its name, as a kernel without block devices does not guess one.
+    # The console on a serial port of its own, from the first line on, where each
+    # line tells whether the kernel or user space says it (verdict.py looks there).
+    # The root by its name, as a kernel without block devices does not guess one.
     kernel = ("root=/dev/root console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1 oops=panic "
+              "console_msg_format=syslog "
               + ("loglevel=5" if args.shell else "ignore_loglevel")
               # The host's files do not change under the guest: it may cache them.
               + " rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose")
@@ -72,7 +74,7 @@ def pump(source, target):
 
 def boot(args, accel, quiet=False):
     """Run it; how it ended."""
-    for name in ("console.log", "status", "end"):
+    for name in ("console.log", "leaks", "status", "end"):
         (args.dir / name).unlink(missing_ok=True)
     command = vng_command(args, accel)
     if os.environ.get("V") == "1" and not quiet:
