@@ -57,7 +57,7 @@ export EXEC_LIMIT RUN_LIMIT TEST_LIMIT KUNIT_LIMIT
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile; \
-	python3 scripts/verdict.py --codes | sed 's/^/  /'
+	sed -n 's/^| \([0-9][0-9]*\) | \(.*\) |$$/  \1 \2/p' README.md
 
 # make itself only knows the exit code 2. So the work is done by `.verb`, which
 # leaves its status, and the verb, once that is done, ends make with it.

@@ -680,6 +680,74 @@ class Step(unittest.TestCase):
             self.assertEqual(done.stdout, "end\n")
 
 
+class Setup(unittest.TestCase):
+    """scripts/setup, with other tools in the cache than the machine has."""
+
+    def setup(self, path="", **tools):
+        """Run it; PATH is only `path` if given, and the cache's tools."""
+        with tempfile.TemporaryDirectory() as tmp:
+            tmp = Path(tmp)
+            (tmp / "scripts").mkdir()
+            for name in ("lib.sh", "setup"):
+                shutil.copy(TOP / "scripts" / name, tmp / "scripts")
+            (tmp / "cache/tools/bin").mkdir(parents=True)
+            for name, text in {"bindgen": "echo bindgen 0.72.1", **tools}.items():
+                (tmp / "cache/tools/bin" / name).write_text(f"#!/bin/bash\n{text}\n")
+                (tmp / "cache/tools/bin" / name).chmod(0o755)
+            if path:
+                (tmp / "bin").mkdir()
+                for name in path.split():
+                    (tmp / "bin" / name).symlink_to(shutil.which(name))
+            done = subprocess.run(
+                [shutil.which("bash"), tmp / "scripts/setup"], capture_output=True, text=True,
+                check=False, env=dict(os.environ, EXITHAND_CACHE=str(tmp / "cache"), V="", KDIR="",
+                                      **({"PATH": str(tmp / "bin")} if path else {})))
+            self.said = done.stderr
+            self.downloaded = (tmp / "cache/tools/virtme-ng-1.42").exists()
+            return done.returncode
+
+    def pip(self, said):
+        """What it says if pip says that."""
+        self.assertEqual(self.setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n"
+                                    f"#!/bin/sh\ncat <<'END'\n{said}\nEND\nexit 1\nEOF\n"
+                                    "chmod +x $3/bin/pip"), 6)
+        return self.said.splitlines()[-1]
+
+    def test_pip_says_why(self):
+        retry = "WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None," \
+            " status=None)) after connection broken by '{}': /simple/virtme-ng/"
+        last = "ERROR: Could not find a version that satisfies the requirement virtme-ng==1.42" \
+            " (from versions: none)\nERROR: No matching distribution found for virtme-ng==1.42"
+        for why in ("SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]"
+                    " certificate verify failed: self-signed certificate in certificate chain'))",
+                    "NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at"
+                    " 0x7f280bab0c10>: Failed to establish a new connection: [Errno 111] refused')"):
+            said = self.pip("\n".join((retry.format(4, why), retry.format(3, why), last)))
+            self.assertIn(why, said)
+            self.assertNotIn("Could not find", said)
+        self.assertIn("Could not find a version", self.pip(last))
+        self.assertIn("ERROR: invalid path", self.pip("ERROR: invalid path"))
+
+    def test_tools_are_missing(self):
+        """Without apt, and without most else: all in one line, before anything else."""
+        tools = {"rustc": "", "clang": ""}
+        self.assertEqual(self.setup("dirname cat mkdir git sha256sum nproc", **tools), 6)
+        self.assertEqual(self.said.count("\n"), 1, self.said)
+        for name in ("python3", "qemu-system-x86_64", "ip", "file", "ld.lld"):
+            self.assertRegex(self.said, rf"commands are missing: .*\b{name}\b")
+        self.assertNotRegex(self.said, r"\b(rustc|clang|git|bindgen)\b")
+        self.assertFalse(self.downloaded)
+
+    def test_packages_are_missing(self):
+        """With apt, but not as root."""
+        self.assertEqual(self.setup(id="echo 1000", **{
+            "apt-get": "echo no; exit 1",
+            "dpkg-query": "printf 'installed %s\\n' git perl"}), 6)
+        self.assertEqual(self.said.count("\n"), 1, self.said)
+        self.assertRegex(self.said, "packages are missing: .* file .* iproute2 .* python3 .*as root:")
+        self.assertFalse(self.downloaded)
+
+
 class Regress(unittest.TestCase):
     """The outcomes of two kernels, compared."""
 
