@@ -40,6 +40,7 @@ FIXTURE(file)
 {
 	struct target t;
 	struct watcher w, v;
+	char group[64];		/* a cgroup that goes with the test */
 };
 
 FIXTURE_SETUP(file)
@@ -53,6 +54,8 @@ FIXTURE_SETUP(file)
 FIXTURE_TEARDOWN(file)
 {
 	target_end(&self->t);
+	if (self->group[0])
+		rmdir(self->group);
 }
 
 static int open_target(struct __test_metadata *_metadata, struct target *t,
@@ -415,40 +418,56 @@ TEST_F(file, kernel_thread_lives)
 	EXPECT_EQ(-EAGAIN, read_now(fd));
 }
 
-/* The kernel thread that looks after the pressure triggers; 0 if there is none. */
-static pid_t find_psimon(void)
+/*
+ * A kernel thread that looks after the pressure triggers of one cgroup, or of
+ * the system, and is none of the @nr in @known; 0 if there is none.
+ */
+static pid_t find_psimon(const pid_t *known, int nr)
 {
 	struct dirent *entry;
 	char buf[512];
 	pid_t pid = 0;
 	DIR *dir;
+	int i;
 
 	dir = opendir("/proc");
-	while (dir && !pid && (entry = readdir(dir)))
-		if (atoi(entry->d_name) > 0 &&
-		    slurp(buf, sizeof(buf), "/proc/%s/stat", entry->d_name) > 0 &&
-		    strstr(buf, " (psimon) ") && strstr(buf, ") S 2 "))
-			pid = atoi(entry->d_name);
+	while (dir && !pid && (entry = readdir(dir))) {
+		pid = atoi(entry->d_name);
+		for (i = 0; i < nr; i++)
+			if (known[i] == pid)
+				pid = 0;
+		if (pid &&
+		    (slurp(buf, sizeof(buf), "/proc/%d/stat", pid) <= 0 ||
+		     !strstr(buf, " (psimon) ") || !strstr(buf, ") S 2 ")))
+			pid = 0;
+	}
 	if (dir)
 		closedir(dir);
 	return pid;
 }
 
-/* Of those, this one comes and goes at our will. */
+/* Of those, that of a cgroup of our own comes and goes at our will. */
 TEST_F(file, kernel_thread_exits)
 {
 	static const char trigger[] = "some 150000 1000000";
-	pid_t pid = 0;
-	int psi;
+	pid_t known[64], pid = 0;
+	char path[96];
+	int psi, nr = 0;
 
-	if (find_psimon())
-		SKIP(return, "someone else has a pressure trigger");
-	psi = open("/proc/pressure/cpu", O_RDWR | O_CLOEXEC);
+	snprintf(self->group, sizeof(self->group), "/sys/fs/cgroup/exithand-%d",
+		 getpid());
+	if (mkdir(self->group, 0755))
+		SKIP(return, "no cgroup of our own: %s", strerror(errno));
+	snprintf(path, sizeof(path), "%s/cpu.pressure", self->group);
+	psi = open(path, O_RDWR | O_CLOEXEC);
 	if (psi < 0)
-		SKIP(return, "no /proc/pressure: %s", strerror(errno));
+		SKIP(return, "no %s: %s", path, strerror(errno));
+	/* Others, udevd for one, may have theirs. */
+	while (nr < 64 && (known[nr] = find_psimon(known, nr)))
+		nr++;
 	if (write(psi, trigger, sizeof(trigger)) < 0)
 		SKIP(return, "no pressure trigger: %s", strerror(errno));
-	ASSERT_TRUE(eventually((pid = find_psimon()) != 0));
+	ASSERT_TRUE(eventually((pid = find_psimon(known, nr)) != 0));
 	watcher_start(_metadata, &self->w, HOW_READ, pid);
 	watcher_start(_metadata, &self->v, HOW_POLL, pid);
 	watcher_sleeps(_metadata, &self->w);
