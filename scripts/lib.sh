@@ -65,6 +65,15 @@ step() {
 	return "$status"
 }
 
+# Why the step that called pip failed. pip tries again and again where it cannot
+# reach its index, and its last word is then that it found no version.
+why_pip_failed() {
+	local why
+	why=$(sed -n "s/.* after connection broken by '\(.*\)': .*/\1/p" "$log" | head -n 1)
+	[ -n "$why" ] || why=$(grep -m 1 ERROR "$log") || why=$(tail -n 1 "$log")
+	printf '%s' "$why"
+}
+
 # lock FILE TEXT: hold FILE until this process ends.
 lock() {
 	mkdir -p "$(dirname "$1")"
