@@ -541,6 +541,7 @@ class Machine(unittest.TestCase):
         told = "echo $*; touch $run/console.log; echo 0 >$run/status"
         self.boot(told)
         self.assertNotIn("-icount", self.out)
+        self.assertIn(" console_msg_format=syslog ", self.out)
         self.assertEqual(self.boot(told, options=["--count"]), 0)
         self.assertIn("--cpus 1 ", self.out)
         self.assertIn(" -icount shift=0,sleep=off ", self.out)
