@@ -47,9 +47,10 @@ struct exithand_watch *exithand_find(const struct inode *inode)
 	struct pid *pid = proc_pid(inode);
 	struct task_struct *task = pid_task(pid, PIDTYPE_TGID);
 
-	/* Pairs with cmpxchg_release() in exithand_attach(). */
-	if (task)
+	if (task) {
+		/* Pairs with cmpxchg_release() in exithand_attach(). */
 		return smp_load_acquire(&task->signal->exithand);
+	}
 
 	task = pid_task(pid, PIDTYPE_PID);
 	return ERR_PTR(task && !READ_ONCE(task->exit_state) ? -EINVAL : -ESTALE);
@@ -98,11 +99,12 @@ struct exithand_watch *exithand_attach(const struct inode *inode,
 
 	/*
 	 * The release orders the contents of @new before the pointer. It pairs
-	 * with the acquire below and the one in exithand_find(). A cmpxchg that
-	 * fails orders nothing, hence the load.
+	 * with the acquire below and the one in exithand_find().
 	 */
-	if (cmpxchg_release(&sig->exithand, NULL, new))
+	if (cmpxchg_release(&sig->exithand, NULL, new)) {
+		/* A cmpxchg that fails orders nothing. */
 		return smp_load_acquire(&sig->exithand);
+	}
 
 	/* exithand_notify() reads this after it has waited for our lock. */
 	sig->exithand_is_interested = !exited;

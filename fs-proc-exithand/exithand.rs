@@ -5,7 +5,7 @@
 //! A read blocks until the process has exited and then returns end-of-file. Poll reports the file
 //! as readable from then on. The file's fdinfo shows the exit status.
 //!
-//! The first opener gives the process a [`Watch`]. It is found from the `signal_struct`, which stays
+//! The first opener gives the process a [`Watch`]. It is found from the `signal_struct`, which is
 //! the same through exec and the exit of threads. What is shared, and what orders the accesses:
 //!
 //! | Data                         | Written by         | Read by      | Ordered by            |
@@ -17,7 +17,7 @@
 //! |                              |                    | fdinfo       | release, acquire      |
 //!
 //! [1] In `signal_struct`. [2] Or the first opener, before it publishes the watch, if the process
-//! has exited by then. [3] Its lock and full barriers: see the section on ordering of [`WaitQueue`].
+//! has exited by then. [3] Its lock and full barriers: see "Ordering" at [`WaitQueue`].
 //!
 //! User-space documentation:
 //! [`exithand.rst`](srctree/Documentation/filesystems/exithand.rst)
@@ -81,7 +81,7 @@ impl Watch {
     /// The caller holds `tasklist_lock`: this must not sleep, allocate, or look up tasks.
     fn exit(&self, status: c_int) {
         // The latch comes first. A waiter that queues itself too late for the wake-up then sees it:
-        // see the section on ordering of `WaitQueue`.
+        // see "Ordering" at `WaitQueue`.
         self.latch.store(status.into(), Release);
         self.waiters
             .wake_up_all_poll(PollEvent::In | PollEvent::RdNorm);

@@ -124,8 +124,8 @@ unsafe extern "C" fn exithand_watch_exited(watch: *mut bindings::exithand_watch,
 /// so an RCU grace period must have passed since anyone could find the `signal_struct`.
 #[export]
 unsafe extern "C" fn exithand_watch_put(watch: *mut bindings::exithand_watch) {
-    // SAFETY: `attach` passed the result of `into_raw` to C, and the caller gives it back. `watch()`
-    // and `attach()` borrow it under RCU only, so nobody does any more.
+    // SAFETY: `attach` passed the result of `into_raw` to C, and the caller gives it back. After
+    // the grace period, neither `watch()` nor `attach()` borrows it.
     drop(unsafe { Arc::from_raw(watch.cast::<Watch>()) });
 }
 
@@ -215,8 +215,8 @@ unsafe extern "C" fn exithand_read_iter(
 
 /// # Safety
 ///
-/// `exithand_open` must have opened `file`. `table` must be null or valid, and its owner must remove
-/// each registration made through it before `file` is released.
+/// `exithand_open` must have opened `file`. `table` must be null or valid, and its owner must
+/// remove each registration made through it before `file` is released.
 #[export]
 unsafe extern "C" fn exithand_poll(
     file: *mut bindings::file,

@@ -45,8 +45,8 @@ pub use new_wait_queue;
 /// A queue of sleeping tasks and of poll registrations.
 ///
 /// Exposes the kernel's [`struct wait_queue_head`]. In contrast to [`CondVar`], it is not tied to a
-/// lock: the condition is a closure that is evaluated without one, tasks wait non-exclusively, and a
-/// wake-up carries the poll events that it stands for.
+/// lock: the condition is a closure that is evaluated without one, tasks wait non-exclusively, and
+/// a wake-up carries the poll events that it stands for.
 ///
 /// Instances of [`WaitQueue`] need a lock class and to be pinned. The recommended way to create
 /// such instances is with the [`pin_init`](pin_init::pin_init!) and [`new_wait_queue`] macros.
@@ -61,10 +61,10 @@ pub use new_wait_queue;
 /// stores, passes the full barrier in [`WaitQueue::wake_up_all_poll`], and then looks whether the
 /// queue is empty. So either the waker finds the waiter, or the waiter's evaluation sees the store.
 ///
-/// A poller that is queued already queues itself no more before it evaluates the condition again:
-/// `poll(2)`, which asks all files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD`. Both
-/// have a full barrier between the store by which they ask to be woken again and the evaluation. It
-/// pairs with the waker's, too.
+/// A poller that is in the queue already evaluates the condition again without queuing itself:
+/// `poll(2)`, which asks all files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD`.
+/// Both have a full barrier between the store by which they ask to be woken again and the
+/// evaluation. It pairs with the waker's, too.
 ///
 /// # Invariants
 ///
@@ -218,9 +218,9 @@ impl WaitQueue {
 
     /// Wakes all waiters and reports `events` to the pollers among them.
     ///
-    /// This is `wake_up_poll()` in C, but for all waiters. It does not wake a poller that asked for
-    /// none of `events`, unless `events` is empty. It always wakes tasks in
-    /// [`WaitQueue::wait_event_freezable`]. Of the pollers with `EPOLLEXCLUSIVE`, too, all are woken.
+    /// This is `wake_up_poll()` in C, but for all waiters, pollers with `EPOLLEXCLUSIVE` included.
+    /// It does not wake a poller that asked for none of `events`, unless `events` is empty. It
+    /// always wakes tasks in [`WaitQueue::wait_event_freezable`].
     ///
     /// May be called wherever a `spinlock_t` may be taken, but not from a wake-up of the same
     /// queue. Takes time that is linear in the number of waiters, with the queue's lock held. If
@@ -233,8 +233,8 @@ impl WaitQueue {
 
         // As `waitqueue_active()` in C.
         //
-        // SAFETY: The queue is initialised by the type invariants. The read is atomic, like
-        // `READ_ONCE()` in C, as the list may change at any time. What it finds is not dereferenced.
+        // SAFETY: The queue is initialised by the type invariants. The list may change at any time,
+        // so this reads like `READ_ONCE()` in C, and does not dereference what it finds.
         let is_empty = unsafe {
             let head = &raw const (*self.as_raw()).head;
             (&raw const (*head).next).read_volatile().cast_const() == head
