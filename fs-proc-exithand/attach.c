@@ -40,7 +40,7 @@ const struct file_operations proc_exithand_operations = {
  *
  * Return: The watch, or NULL if the process has none yet. -EINVAL if the PID is
  * that of a live thread which is not a leader. -ESTALE if the process was reaped,
- * or @inode is stale.
+ * the thread has exited, or @inode is stale.
  */
 struct exithand_watch *exithand_find(const struct inode *inode)
 {
@@ -51,6 +51,13 @@ struct exithand_watch *exithand_find(const struct inode *inode)
 		/* Pairs with cmpxchg_release() in exithand_attach(). */
 		return smp_load_acquire(&task->signal->exithand);
 	}
+
+	/*
+	 * Without this, a reaped process could pass for a live thread. Pairs with
+	 * tasklist_lock: exit_notify() sets exit_state under it, in a section that
+	 * precedes the one of __unhash_process().
+	 */
+	smp_rmb();
 
 	task = pid_task(pid, PIDTYPE_PID);
 	return ERR_PTR(task && !READ_ONCE(task->exit_state) ? -EINVAL : -ESTALE);
@@ -63,7 +70,7 @@ struct exithand_watch *exithand_find(const struct inode *inode)
  *
  * Looks the task up again, under tasklist_lock. A task found earlier may be a
  * former leader by now, because of a non-leader exec. thread_group_empty() is
- * false for it for ever, so an exit would be missed.
+ * false for it forever, so an exit would be missed.
  *
  * exithand_notify() holds tasklist_lock for writing:
  *
@@ -116,8 +123,8 @@ struct exithand_watch *exithand_attach(const struct inode *inode,
  * @inode: an inode below /proc/<pid>
  *
  * This is the check of /proc/<pid>/stat for its exit_code. exithand_open() calls
- * this before it looks for the watch. If it finds one, this function has found the
- * process: a PID never gets a PIDTYPE_TGID task back.
+ * this function before it calls exithand_find(). If that finds the process, so did
+ * this function: a PID never gets a PIDTYPE_TGID task back.
  *
  * Context: Process context. Takes task_lock() of the leader.
  *
@@ -156,9 +163,8 @@ void exithand_show_pid(struct seq_file *m, const struct file *file)
 		nr = pid_nr_ns(pid, ns);
 
 	/*
-	 * The caller reads the latch next. If there is no task above, the latch
-	 * must be set. Pairs with tasklist_lock: exithand_notify() held it when it
-	 * set the latch, before __unhash_process() held it.
+	 * The caller reads the latch next, and must find it set if there is no
+	 * task. Pairs with tasklist_lock, as in exithand_find().
 	 */
 	smp_rmb();
 

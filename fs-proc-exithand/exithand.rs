@@ -6,7 +6,7 @@
 //! as readable from then on. The file's fdinfo shows the exit status.
 //!
 //! The first opener gives the process a [`Watch`]. It is found from the `signal_struct`, which is
-//! the same through exec and the exit of threads. What is shared, and what orders the accesses:
+//! the same through exec and the exit of threads. These data are shared:
 //!
 //! | Data                         | Written by         | Read by      | Ordered by            |
 //! |------------------------------|--------------------|--------------|-----------------------|
@@ -98,7 +98,7 @@ impl Watch {
     }
 }
 
-/// What an open file owns.
+/// The private data of an open file.
 struct OpenFile {
     watch: Arc<Watch>,
     /// Whether the opener had the right to see the exit status. The answer belongs to the file: it
@@ -108,9 +108,8 @@ struct OpenFile {
 
 impl OpenFile {
     /// Called for `open(2)`.
-    fn open(process: &Process<'_>) -> Result<KBox<Self>> {
-        // This comes before the watch: then an open that succeeds has checked a process, not the
-        // lack of one.
+    fn open(process: &Process) -> Result<KBox<Self>> {
+        // This comes first. If the process can still be found after it, the check found it, too.
         let may_see_status = process.may_see_status();
 
         let watch = match process.watch()? {
@@ -127,6 +126,7 @@ impl OpenFile {
     }
 
     /// Called for `read(2)`, its variants, and io_uring.
+    #[inline(always)] // So wchan shows `exithand_read_iter`.
     fn read_iter(kiocb: Kiocb<'_, KBox<Self>>, iov: &mut IovIterDest<'_>) -> Result<usize> {
         let watch = &kiocb.file().watch;
 

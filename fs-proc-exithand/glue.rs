@@ -11,7 +11,6 @@ use super::{
     OpenFile,
     Watch, //
 };
-use core::marker::PhantomData;
 use kernel::{
     bindings,
     error::from_err_ptr,
@@ -33,17 +32,14 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `inode` points at an inode below `/proc/<pid>` that is valid for `'a`.
-pub(super) struct Process<'a> {
-    inode: *const bindings::inode,
-    _inode: PhantomData<&'a bindings::inode>,
-}
+/// The pointer is to an inode below `/proc/<pid>` that is valid for as long as this exists.
+pub(super) struct Process(*const bindings::inode);
 
-impl Process<'_> {
+impl Process {
     /// Returns whether the current task has the right to see the exit status of the process.
     pub(super) fn may_see_status(&self) -> bool {
-        // SAFETY: `self.inode` is valid by the type invariants.
-        unsafe { bindings::exithand_may_see_status(self.inode) }
+        // SAFETY: `self.0` is valid by the type invariants.
+        unsafe { bindings::exithand_may_see_status(self.0) }
     }
 
     /// Returns the watch of the process, if it has one.
@@ -51,13 +47,13 @@ impl Process<'_> {
     /// # Errors
     ///
     /// - [`EINVAL`] if the PID is that of a live thread which is not a leader.
-    /// - [`ESTALE`] if the process has been reaped, or if the inode is stale.
+    /// - [`ESTALE`] if the process was reaped, the thread has exited, or the inode is stale.
     pub(super) fn watch(&self) -> Result<Option<Arc<Watch>>> {
         let _guard = rcu::read_lock();
 
-        // SAFETY: `self.inode` is valid by the type invariants, and this is an RCU read-side
+        // SAFETY: `self.0` is valid by the type invariants, and this is an RCU read-side
         // critical section.
-        let watch = from_err_ptr(unsafe { bindings::exithand_find(self.inode) })?;
+        let watch = from_err_ptr(unsafe { bindings::exithand_find(self.0) })?;
 
         if watch.is_null() {
             return Ok(None);
@@ -68,7 +64,7 @@ impl Process<'_> {
         Ok(Some(unsafe { get_watch(watch) }))
     }
 
-    /// Gives the process the watch `new`, unless it has got another one meanwhile.
+    /// Gives the process the watch `new`, unless another opener was faster.
     ///
     /// Returns the watch of the process.
     ///
@@ -79,9 +75,9 @@ impl Process<'_> {
         let new = Arc::into_raw(Arc::from(new)).cast_mut().cast();
         let _guard = rcu::read_lock();
 
-        // SAFETY: `self.inode` is valid by the type invariants, and this is an RCU read-side
+        // SAFETY: `self.0` is valid by the type invariants, and this is an RCU read-side
         // critical section. `new` owns a reference, and no process has it: it was unique.
-        let watch = unsafe { bindings::exithand_attach(self.inode, new) };
+        let watch = unsafe { bindings::exithand_attach(self.0, new) };
 
         if watch != new {
             // SAFETY: `new` comes from `into_raw`, and C has not taken the reference.
@@ -144,11 +140,8 @@ unsafe extern "C" fn exithand_open(
     inode: *mut bindings::inode,
     file: *mut bindings::file,
 ) -> c_int {
-    // INVARIANT: The caller provides a valid inode below `/proc/<pid>`.
-    let process = Process {
-        inode,
-        _inode: PhantomData,
-    };
+    // INVARIANT: The caller provides an inode below `/proc/<pid>` that is valid during this call.
+    let process = Process(inode);
 
     let open_file = match OpenFile::open(&process) {
         Ok(open_file) => open_file,
@@ -170,7 +163,7 @@ unsafe extern "C" fn exithand_open(
 ///
 /// # Safety
 ///
-/// `exithand_open` must have opened `file`, and must not be followed by the release for `'a`.
+/// `exithand_open` must have opened `file`, and the file must not be released during `'a`.
 unsafe fn borrow<'a>(file: *mut bindings::file) -> &'a OpenFile {
     // SAFETY: `exithand_open` left a `KBox<OpenFile>` in `private_data` for as long as the file is
     // open, and nobody borrows it mutably.

@@ -29,9 +29,11 @@ void exithand_watch_put(struct exithand_watch *watch);
  * any more:
  *
  * - The threads wrote it under siglock, or in zap_pid_ns_processes() without,
- *   and each of them then took tasklist_lock for writing in exit_notify().
- * - A signal does not write it once SIGNAL_GROUP_EXIT is set and core_state is
- *   NULL. coredump_finish() cleared core_state before the dumping thread exited.
+ *   and each of them then took tasklist_lock for writing in exit_notify(). This
+ *   includes a signal that a thread releases in do_sigaction().
+ * - A signal from elsewhere does not write it once SIGNAL_GROUP_EXIT is set and
+ *   core_state is NULL: see prepare_signal(). coredump_finish() cleared
+ *   core_state before the dumping thread exited.
  * - wait_task_stopped() needs SIGNAL_STOP_STOPPED, which SIGNAL_GROUP_EXIT
  *   replaced.
  *
@@ -56,9 +58,9 @@ static inline int exithand_status(const struct signal_struct *sig)
  * threads have been released. thread_group_empty() is false for every thread
  * but the leader.
  *
- * Context: The caller holds tasklist_lock for writing, with interrupts disabled.
- *          exithand_attach() holds it for reading. So either this function sees
- *          the flag, or exithand_attach() sees the exit.
+ * Context: The caller holds tasklist_lock for writing. exithand_attach() holds it
+ *          for reading. So either this function sees the flag, or
+ *          exithand_attach() sees the exit.
  */
 static inline void exithand_notify(struct task_struct *tsk)
 {

@@ -2,9 +2,8 @@
 
 //! Wait queues.
 //!
-//! A wait queue is where tasks sleep until a condition holds, and where `poll(2)` and its relatives
-//! register to be told of it. The condition itself lives elsewhere, usually in an atomic beside the
-//! queue.
+//! Tasks sleep on a wait queue until a condition holds, and `poll(2)` and its variants register
+//! with it. The condition itself lives elsewhere, usually in an atomic beside the queue.
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
@@ -31,7 +30,7 @@ use crate::{
 };
 use core::ptr;
 
-/// Creates a [`WaitQueue`] initialiser with the given name and a newly-created lock class.
+/// Creates a [`WaitQueue`] initializer with the given name and a newly-created lock class.
 #[macro_export]
 macro_rules! new_wait_queue {
     ($($name:literal)?) => {
@@ -61,14 +60,15 @@ pub use new_wait_queue;
 /// stores, passes the full barrier in [`WaitQueue::wake_up_all_poll`], and then looks whether the
 /// queue is empty. So either the waker finds the waiter, or the waiter's evaluation sees the store.
 ///
-/// A poller that is in the queue already evaluates the condition again without queuing itself:
-/// `poll(2)`, which asks all files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD`.
-/// Both have a full barrier between the store by which they ask to be woken again and the
-/// evaluation. It pairs with the waker's, too.
+/// A poller that is in the queue already may evaluate the condition again without queuing itself.
+/// `poll(2)`, which asks all files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD` have
+/// a full barrier between the store by which they ask to be woken again and the evaluation. It
+/// pairs with the waker's, too. `epoll_wait(2)`, io_uring and AIO have a lock or an atomic of their
+/// own for this.
 ///
 /// # Invariants
 ///
-/// `inner` is an initialised `struct wait_queue_head`. Every entry in it is either on the stack of
+/// `inner` is an initialized `struct wait_queue_head`. Every entry in it is either on the stack of
 /// a task inside a wait method of this queue, which removes it before it returns, or was put there
 /// by code that guarantees to remove it before the queue goes away.
 ///
@@ -130,14 +130,14 @@ pub struct WaitQueue {
 unsafe impl Send for WaitQueue {}
 
 // SAFETY: The C functions that are called on a `struct wait_queue_head` through `&WaitQueue` do
-// their own locking.
+// their own locking. The one read without the lock is volatile, and its result is not dereferenced.
 unsafe impl Sync for WaitQueue {}
 
 impl WaitQueue {
-    /// Constructs a new wait queue initialiser.
+    /// Constructs a new wait queue initializer.
     #[inline]
     pub fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
-        // INVARIANT: `__init_waitqueue_head` initialises the queue, with no entry in it.
+        // INVARIANT: `__init_waitqueue_head` initializes the queue, with no entry in it.
         pin_init!(Self {
             // SAFETY: `slot` is valid while the closure is called and both `name` and `key` have
             // static lifetimes so they live indefinitely.
@@ -159,9 +159,9 @@ impl WaitQueue {
     /// may be frozen in it, so no lock should be held. `condition` is evaluated before the first
     /// sleep and after every wake-up; if it is true, a pending signal is ignored.
     ///
-    /// `condition` must not sleep, as the task is marked as sleeping already: it would not come to
-    /// rest, and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a task that
-    /// dies in it leaves its stack with an entry in the queue.
+    /// `condition` must not sleep: the task is marked as sleeping already, so it would not stay
+    /// asleep later, and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a
+    /// task that dies in it leaves an entry on its stack in the queue.
     ///
     /// As in C, where this is a macro, `/proc/<pid>/wchan` shows the caller.
     ///
@@ -187,7 +187,7 @@ impl WaitQueue {
             // INVARIANT: The entry is on this task's stack, and is off the queue again when this
             // loop is left by the error branch, else by `finish_wait` below.
             //
-            // SAFETY: The queue is initialised by the type invariants, the entry was above. If the
+            // SAFETY: The queue is initialized by the type invariants, the entry was above. If the
             // entry is in a queue already, then it is in this one.
             let signal =
                 unsafe { bindings::prepare_to_wait_event(self.as_raw(), entry.get(), state) };
@@ -203,14 +203,14 @@ impl WaitQueue {
             // SAFETY: May be called in any task that may sleep. This timeout stands for none.
             unsafe { bindings::schedule_timeout(MAX_SCHEDULE_TIMEOUT) };
 
-            // A wake-up takes the entry off the queue. So the queue's lock, which the waker may
-            // still hold, is needed only if this one was in vain.
+            // A wake-up takes the entry off the queue. Only if the condition is still false does
+            // this need the queue's lock again, which the waker may still hold.
             if condition() {
                 break Ok(());
             }
         };
 
-        // SAFETY: The queue is initialised by the type invariants, and `entry` is in it or in none.
+        // SAFETY: The queue is initialized by the type invariants, and `entry` is in it or in none.
         unsafe { bindings::finish_wait(self.as_raw(), entry.get()) };
 
         result
@@ -233,7 +233,7 @@ impl WaitQueue {
 
         // As `waitqueue_active()` in C.
         //
-        // SAFETY: The queue is initialised by the type invariants. The list may change at any time,
+        // SAFETY: The queue is initialized by the type invariants. The list may change at any time,
         // so this reads like `READ_ONCE()` in C, and does not dereference what it finds.
         let is_empty = unsafe {
             let head = &raw const (*self.as_raw()).head;
@@ -246,7 +246,7 @@ impl WaitQueue {
         // `poll_to_key()` in C.
         let key = ptr::without_provenance_mut(u32::from(events) as usize);
 
-        // SAFETY: The queue is initialised by the type invariants. The key of a wake-up is a set of
+        // SAFETY: The queue is initialized by the type invariants. The key of a wake-up is a set of
         // poll events in the shape of a pointer, and never dereferenced. 0 means all waiters.
         unsafe { bindings::__wake_up(self.as_raw(), TASK_NORMAL, 0, key) };
     }
@@ -308,7 +308,7 @@ mod tests {
             )
         }
 
-        /// Waits until the other side has evaluated its condition `n` times, but not for ever.
+        /// Waits until the other side has evaluated its condition `n` times, but not forever.
         fn wait_for_polls(&self, n: u32) {
             for _ in 0..10_000 {
                 if self.polls.load(Relaxed) >= n {
@@ -356,9 +356,9 @@ mod tests {
             waker.done.load(Acquire) == 1
         })?;
         assert_eq!(waker.done.load(Relaxed), 1);
-        // One before it queued itself and one after that; two for the first wake-up, as it was in
-        // vain, and one for the second; but the third of them may have seen what comes with that.
-        // A waiter that does not sleep has thousands.
+        // One before it queued itself, one after that, two for the first wake-up, which found the
+        // condition false, and one for the second. The third may have seen the second wake-up's
+        // store already. A waiter that does not sleep has thousands.
         assert!((3..=5).contains(&waker.polls.load(Relaxed)));
         Ok(())
     }
