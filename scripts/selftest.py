@@ -1262,10 +1262,18 @@ Total: Before=1000, After={1}, chg +0.00%
                     {(*ours, "own", "exithand", "poll", 1000, 0, "exit"): 200000})
 
     def test_it_is_known_why(self):
-        change = {("patched", "watched", "exithand", "poll", 1, 0, "exit"): 6001}
+        change = {("patched", "watched", "exithand", "poll", 1, 0, "exit"): 6081}
         self.assertEqual(self.bench(change), 0)
-        self.assertIn("missed      one waiter, the exit itself: at most a pidfd's (poll): 6000, 6001: +1\n",
-                      self.said)
+        self.assertIn("missed      one waiter, the exit itself: at most 80 above a pidfd's (poll): "
+                      "6000, 6081: +81\n", self.said)
+
+    def test_too_large(self):
+        for file, text, what in (
+                ("signal_struct-patched", self.LAYOUT.replace("40", "1001"),
+                 "struct signal_struct: at most 1000 bytes: 1001"),
+                ("bloat-on", self.BLOAT.format(2617, 9999), "size of the kernel, by bloat-o-meter: at most 2616")):
+            self.assertEqual(self.bench(**{file: text}), 1, self.said)
+            self.assertIn(f"MISSED      {what}", self.said)
 
     def test_reader(self):
         for way in ("poll", "epoll", "read"):
