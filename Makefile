@@ -1,4 +1,4 @@
-# Verbs only; scripts/ does the work.
+# Verbs only; scripts/verbs/ does the work.
 
 #: make run                 build the kernel, boot it, show /proc/PID/exithand at work
 #: make test                run the selftests in the virtual machine
@@ -67,9 +67,9 @@ $(verbs): %: .%
 
 $(verbs:%=.%):
 	@mkdir -p build; \
-	if CMD=$$EXITHAND_CMD scripts/$(@:.%=%); then s=0; else s=$$?; fi; \
+	if CMD=$$EXITHAND_CMD scripts/verbs/$(@:.%=%); then s=0; else s=$$?; fi; \
 	echo $$s >build/.status.$$PPID; \
-	[ build/exitcode.so -nt scripts/exitcode.c ] || \
+	[ build/exitcode.so -nt scripts/lib/exitcode.c ] || \
 	for cc in clang clang-19 cc; do \
-		$$cc -shared -fPIC -o build/exitcode.so scripts/exitcode.c 2>/dev/null && break; \
+		$$cc -shared -fPIC -o build/exitcode.so scripts/lib/exitcode.c 2>/dev/null && break; \
 	done || true

@@ -1,0 +1,225 @@
+# shellcheck shell=bash
+# What all scripts share: where things are, how to speak, how to wait.
+# Sourced, after `set -euo pipefail`.
+
+# The caller's make must not steer the kernel's make, nor his git, locale or
+# compiler cache settings what we make.
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
+unset ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT KCFLAGS KRUSTFLAGS RUSTFLAGS
+export LC_ALL=C.UTF-8
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+build=$top/build
+results=$build/results
+cache=${EXITHAND_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/exithand}
+CONFIG=${CONFIG:-default}
+BASE=${BASE:-}
+# Not the user's to set: scripts/verbs/mutants names a fault here, and
+# scripts/verbs/bases a kernel that it has laid out.
+MUTANT=${MUTANT:-}
+OTHER=${OTHER:-}
+# And scripts/verbs/each says that it is it.
+EACH=${EACH:-}
+V=${V:-}
+export EXITHAND_CACHE=$cache CONFIG BASE MUTANT OTHER EACH V
+
+# Everything but the guest's own output goes to stderr.
+note() { printf '%s\n' "$*" >&2; }
+
+# die WHAT-IS-WRONG; WHAT-TO-DO
+die() {
+	printf 'exithand: %s\n' "$*" >&2
+	exit 6
+}
+
+# step NAME TEXT COMMAND...: run COMMAND with its output in build/logs/NAME.log
+# (V=1: also on the terminal), and say every 20 s that it is still at it.
+step() {
+	local name=$1 text=$2 start=$SECONDS status=0 beat
+	shift 2
+	mkdir -p "$build/logs"
+	log=$build/logs/$name.log
+	if [ "$V" = 1 ]; then
+		note "== $text: $*"
+		"$@" 2>&1 </dev/null | tee "$log" >&2 || status=$?
+	else
+		note "== $text"
+		(
+			# A read that never comes leaves no stray sleep behind.
+			exec {never}<> <(:)
+			for ((i = 1; ; i++)); do
+				read -rt 1 -u "$never" || kill -0 $$ 2>/dev/null || exit
+				((i % 20)) || note "   ... $text: $i s"
+			done
+		) &
+		beat=$!
+		disown
+		"$@" >"$log" 2>&1 </dev/null || status=$?
+		# Not TERM: one that has only just been forked would still run our EXIT trap.
+		kill -KILL "$beat" 2>/dev/null || true
+	fi
+	if [ "$((SECONDS - start))" -ge 5 ]; then
+		note "   took $((SECONDS - start)) s"
+	fi
+	return "$status"
+}
+
+# Why the step that called pip failed. pip tries again and again where it cannot
+# reach its index, and its last word is then that it found no version.
+why_pip_failed() {
+	local why
+	why=$(sed -n "s/.* after connection broken by '\(.*\)': .*/\1/p" "$log" | head -n 1)
+	[ -n "$why" ] || why=$(grep -m 1 ERROR "$log") || why=$(tail -n 1 "$log")
+	printf '%s' "$why"
+}
+
+# lock FILE TEXT: hold FILE until this process ends.
+lock() {
+	mkdir -p "$(dirname "$1")"
+	exec {lock_fd}>>"$1"
+	if ! flock -n "$lock_fd"; then
+		note "== waiting for $2"
+		flock "$lock_fd"
+	fi
+}
+
+unlock() { flock -u "$lock_fd"; }
+
+# need_space DIR MIB: before something large is written below DIR.
+need_space() {
+	local free
+	mkdir -p "$1"
+	free=$(df --output=avail -BM "$1" | tail -n 1 | tr -dc 0-9)
+	if [ "$free" -lt "$2" ]; then
+		die "no space: $1 has $free MiB free, this needs $2; free some, or set EXITHAND_CACHE (downloads) or move the clone (build/)"
+	fi
+}
+
+# kgit ARGS...: git, the same whatever the user has set up.
+kgit() {
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git -c safe.directory='*' "$@"
+}
+
+# Where the kernel tree and what is built from it live: in build/, or for a
+# tree of the user's own in a directory of its own below it.
+KDIR=${KDIR:-}
+export KDIR
+if [ -n "$KDIR" ]; then
+	[ -d "$KDIR" ] || die "KDIR=$KDIR is no directory; give the top of a Linux source tree"
+	KDIR=$(cd "$KDIR" && pwd -P)
+	work=$build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c1-8)
+elif [ -n "$OTHER" ]; then
+	work=$build/bases/$OTHER
+	[ -d "$work/linux" ] || die "OTHER=$OTHER: no such kernel here; make bases lays them out, and keeps those that fail"
+else
+	work=$build
+fi
+tree=$work/linux
+# The sources of this kernel, and what is built from them. An object directory
+# just below the sources makes all paths relative, so that the unpatched and
+# the patched kernel share ccache's objects.
+src=$tree${BASE:+-base}${MUTANT:+-mutant}${EACH:+-each}
+obj=$src/obj-$CONFIG
+# shellcheck disable=SC2034 # used by the scripts that source this
+jobs=${JOBS:-$(nproc)}
+# With checkers in the kernel all takes longer.
+# shellcheck disable=SC2034 # used by the scripts that source this
+slow=1
+if [[ $CONFIG = debug || $CONFIG = kcsan ]]; then
+	# shellcheck disable=SC2034
+	slow=10
+	export MEMORY=${MEMORY:-2G}
+fi
+
+# The tools, all of one set, whatever else the user has in PATH: a rustup in
+# ~/.cargo/bin or another Python must not leak into the kernel's build.
+distro=$(. /etc/os-release 2>/dev/null; printf '%s-%s' "${ID:-unknown}" "${VERSION_ID:-}")
+virtme_version=1.42
+vng=$cache/tools/virtme-ng-$virtme_version/bin
+if command -v apt-get >/dev/null; then
+	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	[ "$distro" != debian-12 ] || PATH=/usr/lib/llvm-19/bin:$PATH
+	unset RUSTUP_TOOLCHAIN
+fi
+PATH=$cache/tools/bin:$PATH
+export PATH
+
+# version_at_least MINIMUM TEXT: is the first version number in TEXT enough?
+version_at_least() {
+	local have
+	have=$(grep -oE '[0-9]+(\.[0-9]+)+' <<<"$2" | head -n 1)
+	[ -n "$have" ] && printf '%s\n%s\n' "$1" "$have" | sort -CV
+}
+
+# kmake ARGS...: the kernel's make, with our tools.
+kmake() {
+	local tool args=(LLVM=1 "CC=ccache clang")
+	for tool in rustc:RUSTC rustc:HOSTRUSTC rustdoc:RUSTDOC rustfmt:RUSTFMT \
+		clippy-driver:CLIPPY_DRIVER bindgen:BINDGEN; do
+		args+=("${tool#*:}=$(command -v "${tool%:*}")")
+	done
+	[ "$CONFIG" != arm64 ] || args+=(ARCH=arm64)
+	# Not in ccache's depend mode, which does not see that an assembler file has
+	# another in it (.incbin): an earlier kernel would be in the bzImage. The
+	# namespace keeps out what an earlier version of this line has put there.
+	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 \
+		CCACHE_NODEPEND=1 CCACHE_NAMESPACE=whole \
+		KBUILD_BUILD_TIMESTAMP='@0' KBUILD_BUILD_USER=exithand KBUILD_BUILD_HOST=exithand \
+		make "${args[@]}" "$@"
+}
+
+# knows_maintainer TREE FILE: does MAINTAINERS there? For a new file the list for
+# all is not enough.
+knows_maintainer() {
+	local all=linux-kernel@
+	! kgit -C "$tree" cat-file -e "base:$2" 2>/dev/null || all=
+	(cd "$1" && perl scripts/get_maintainer.pl --no-tree --no-git --no-git-fallback \
+		--no-rolestats -f "$2") 2>/dev/null | grep -v "${all:-^$}" | grep -q . || {
+		echo "MAINTAINERS knows nobody for $2"
+		return 1
+	}
+}
+
+# new_run: a fresh directory $run that the guest shares; gone when we end.
+new_run() {
+	mkdir -p "$build" "$results"
+	run=$(mktemp -d "$build/run.XXXXXX")
+	trap 'rm -rf "$run"' EXIT
+}
+
+# in_vm LIMIT [TEXT] [OPTION...]: run $run/cmd in this kernel's virtual machine; then
+# keep its console log. vm_end tells how the guest ended. The options are vm.py's.
+in_vm() {
+	vm_end=0
+	[ -z "${2:-}" ] || note "== $2"
+	PATH=$vng:$PATH python3 "$top/scripts/lib/vm.py" --kernel "$obj/arch/x86/boot/bzImage" \
+		--dir "$run" --limit "$1" --say "${2:-}" "${@:3}" || vm_end=$?
+	[ "$vm_end" -lt 128 ] || exit "$vm_end" # Ctrl-C
+	cp "$run/console.log" "$results/console.log" 2>/dev/null || true
+}
+
+# selftests_cmd SELECTION...: have $run/cmd run these of the installed selftests
+# (options of the kernel's run_kselftest.sh), and show what fails or is skipped.
+# $tests_env has variables for them.
+selftests_cmd() {
+	cat >"$run/cmd" <<-EOF
+		uname -r >uname
+		# The runner appends to /dev/stdout, which virtme-ng points elsewhere.
+		ln -sfn /proc/self/fd/1 /dev/stdout
+		export DURATION=1 # of each case in proc-maps-race; 5 s by itself
+		cd $(printf %q "$obj/tests")
+		env ${tests_env:-} ./run_kselftest.sh $* 2>&1 |
+			tee "\$OLDPWD/test.ktap" | stdbuf -oL grep -E "${V:+|}^(not ok|ok .*# SKIP)|^# +not ok"
+		exit 0
+	EOF
+	if grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "$obj/.config"; then
+		touch "$run/look-for-leaks"
+	fi
+}
+
+# verdict KIND: say how it went, and end with the exit code for it.
+verdict() {
+	python3 "$top/scripts/lib/verdict.py" "$1" --dir "$run" --vm-end "$vm_end" \
+		--results "$results" --config "$CONFIG${BASE:+-base}"
+}

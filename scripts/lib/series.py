@@ -1,0 +1,487 @@
+#!/usr/bin/env python3
+"""The series, in its three forms: patches/, the source folders, a kernel tree.
+
+usage: series.py apply|sync|fold|verify TREE, or series.py agree
+
+apply   put patches/ on the tree as commits, if they are not there yet
+sync    copy edits in the source folders to the tree's files (not its commits)
+fold    take edits in the folders and commits in the tree back into patches/
+verify  fail unless `git am` of patches/ gives the tree's commits, no blank amiss
+agree   fail unless patches/ and the folders hold the same added files
+
+In TREE, a git tree of the kernel, the tag `base` is the plain kernel, the tag
+`applied` is what patches/ gave, and the branch `exithand` is where one works.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+PATCHES = TOP / "patches"
+COVER = PATCHES / "0000-cover-letter.txt"
+MARKER = "<!-- below: written by `make patches` -->"
+# Files which the series adds below the kernel's directory live in our folder.
+FOLDERS = {
+    "rust": "rust",
+    "fs-proc-exithand": "fs/proc/exithand",
+    "include": "include",
+    "Documentation": "Documentation",
+    "tools-testing-selftests": "tools/testing/selftests",
+}
+JUNK = re.compile(r"(^|/)(\.#.*|#.*#|.*~|.*\.(swp|orig|rej|pyc)|__pycache__)(/|$)")
+# The same bytes whatever git the user has set up.
+FORMAT = [
+    "--zero-commit", "--no-signature", "--abbrev=12", "--numbered",
+    "--no-thread", "--no-attach", "--no-renames", "--no-ext-diff",
+    "--no-textconv", "--no-base", "--diff-algorithm=myers", "--unified=3",
+    "--src-prefix=a/", "--dst-prefix=b/", "--stat=72", "--suffix=.patch",
+]
+
+
+class Problem(Exception):
+    code = 6
+
+
+class DoesNotApply(Problem):
+    code = 11
+
+
+def git_env():
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    env.update(GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_NOSYSTEM="1", LC_ALL="C",
+               GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
+    return env
+
+
+def run(args, check=True, **kw):
+    kw.setdefault("env", git_env())
+    kw.setdefault("stdin", None if "input" in kw else subprocess.DEVNULL)
+    if "input" in kw:
+        del kw["stdin"]
+    done = subprocess.run(args, capture_output=True, check=False, **kw)
+    if check and done.returncode:
+        raise Problem(f"`{' '.join(map(str, args))}` failed: "
+                      + done.stderr.decode(errors="replace").strip())
+    return done
+
+
+def our_patches():
+    return sorted(p for p in PATCHES.glob("[0-9]*.patch"))
+
+
+def patches_digest():
+    h = hashlib.sha256()
+    for p in our_patches():
+        h.update(p.name.encode() + b"\0" + p.read_bytes() + b"\0")
+    return h.hexdigest()
+
+
+def to_folder(path):
+    """The file in our folders for the kernel's path, or None."""
+    for folder, prefix in FOLDERS.items():
+        if path.startswith(prefix + "/"):
+            return TOP / folder / path[len(prefix) + 1:]
+    return None
+
+
+def folder_files():
+    """{path in the kernel: (mode, bytes)} of all files in our folders."""
+    found = {}
+    for folder, prefix in FOLDERS.items():
+        for root, _, names in os.walk(TOP / folder):
+            for name in names:
+                file = Path(root, name)
+                rel = str(file.relative_to(TOP / folder))
+                if not JUNK.search(rel):
+                    found[f"{prefix}/{rel}"] = read(file)
+    return found
+
+
+def read(file):
+    """(mode, bytes), or None if there is no such file."""
+    if file.is_symlink():
+        return "120000", os.readlink(file).encode()
+    if not file.is_file():
+        return None
+    return ("100755" if os.access(file, os.X_OK) else "100644"), file.read_bytes()
+
+
+def write(file, content):
+    """Make the file hold the content; leave it and its date if it does."""
+    if read(file) == content:
+        return
+    if content is None:
+        file.unlink()
+        while not any(file.parent.iterdir()) and file.parent != TOP:
+            file = file.parent
+            file.rmdir()
+        return
+    mode, data = content
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.is_symlink() or mode == "120000":
+        file.unlink(missing_ok=True)
+    if mode == "120000":
+        file.symlink_to(data.decode())
+        return
+    file.write_bytes(data)
+    file.chmod(0o755 if mode == "100755" else 0o644)
+
+
+def digest(content):
+    return hashlib.sha256(b"%s %s" % (content[0].encode(), content[1])).hexdigest() \
+        if content else "-"
+
+
+class Tree:
+    def __init__(self, path):
+        self.path = Path(path).resolve()
+        self.name = os.path.relpath(self.path, TOP)
+        self.applied_file = self.path / ".git/exithand-applied"
+        self.synced_file = self.path / ".git/exithand-synced"
+        self.version = self.git("log", "-1", "--format=%s", "base").strip()
+
+    def git(self, *args, check=True, **kw):
+        done = run(["git", "-C", str(self.path), *args], check, **kw)
+        return done.stdout.decode(errors="surrogateescape")
+
+    def commit_id(self, name):
+        return self.git("rev-parse", "-q", "--verify", name + "^{commit}", check=False).strip()
+
+    def applied_digest(self):
+        try:
+            return self.applied_file.read_text()
+        except FileNotFoundError:
+            return ""
+
+    def mark_applied(self, commit):
+        self.git("update-ref", "refs/tags/applied", commit)
+        self.applied_file.write_text(patches_digest())
+
+    def listing(self, commit):
+        """{path: (mode, blob)} of a commit, below the mapped directories."""
+        out = self.git("ls-tree", "-r", "-z", commit, "--", *FOLDERS.values())
+        return {path: tuple(meta.split()[::2]) for meta, path in
+                (line.split("\t", 1) for line in out.split("\0") if line)}
+
+    def blob(self, commit, path):
+        """(mode, bytes) of path in the commit, or None."""
+        line = self.git("ls-tree", "-z", commit, "--", path)
+        if not line:
+            return None
+        mode, _, blob = line.split("\t")[0].split()
+        return mode, run(["git", "-C", str(self.path), "cat-file", "blob", blob]).stdout
+
+    def added(self, commit):
+        """Paths in our directories which the series has added by that commit."""
+        out = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-only",
+                       "--diff-filter=A", "base", commit, "--", *FOLDERS.values())
+        return {p for p in out.split("\0") if p}
+
+    def series(self, tip="HEAD"):
+        return self.git("rev-list", "--reverse", f"base..{tip}").split()
+
+    # -- folders and work tree ------------------------------------------
+
+    def synced(self):
+        """{path: digest} of what folders and work tree last agreed on."""
+        try:
+            lines = self.synced_file.read_text().splitlines()
+        except FileNotFoundError:
+            return {p: digest(self.blob("applied", p)) for p in self.added("applied")}
+        return {path: d for d, path in (line.split(" ", 1) for line in lines)}
+
+    def pairs(self):
+        """Yield (path, folder's content, work tree's content, last agreed digest)."""
+        synced, folders = self.synced(), folder_files()
+        for path in sorted(synced.keys() | folders.keys() | self.added("HEAD")):
+            yield path, folders.get(path), read(self.path / path), synced.get(path, "-")
+
+    def settle(self, both_ways):
+        """Bring folders and work tree together; return what each file became.
+
+        An edit in the folder goes to the work tree. One in the work tree goes
+        to the folder (both_ways), or is left alone.
+        """
+        base = self.listing("base")
+        pairs = list(self.pairs())
+        for path, folder, _, _ in pairs:
+            if folder and path in base:
+                raise Problem(f"{to_folder(path).relative_to(TOP)}: the kernel already has {path};"
+                              f" edit it in {self.name}, and delete this one")
+        clash = [p for p, folder, work, last in pairs
+                 if folder != work and last not in (digest(folder), digest(work))]
+        if clash:
+            raise Problem(f"{clash[0]} was edited both in {to_folder(clash[0]).relative_to(TOP)}"
+                          f" and in {self.name}; make the two alike")
+        now, agreed = {}, self.synced()
+        for path, folder, work, last in pairs:
+            if folder != work and last == digest(folder):
+                if not both_ways:
+                    continue
+                write(to_folder(path), work)
+                folder = work
+            write(self.path / path, folder)
+            now[path] = folder
+            agreed[path] = digest(folder)
+        self.synced_file.write_text("".join(
+            f"{d} {p}\n" for p, d in sorted(agreed.items()) if d != "-"))
+        return now
+
+    # -- state of the tree ----------------------------------------------
+
+    def dirty(self):
+        """Paths with uncommitted changes that do not come from the folders."""
+        ours = {path for path, folder, work, last in self.pairs()
+                if work == folder or last == digest(work)}
+        out = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+        return sorted(line[3:] for line in out.split("\0") if line and line[3:] not in ours)
+
+    def check_on_branch(self):
+        for state in ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD"):
+            if (self.path / ".git" / state).exists():
+                raise Problem(f"{self.name} is in the middle of a git operation; finish or abort it")
+        if self.git("symbolic-ref", "-q", "HEAD", check=False).strip() != "refs/heads/exithand":
+            raise Problem(f"{self.name} is not on its branch; `git -C {self.name} switch exithand`")
+
+    def move_to(self, commit):
+        """Make the commit the branch's tip, touching no file that stays as it is."""
+        self.git("update-ref", "-m", "exithand: series", "refs/heads/exithand", commit)
+        self.git("symbolic-ref", "HEAD", "refs/heads/exithand")
+        self.git("reset", "--quiet", "--mixed", commit)
+
+    # -- apply -----------------------------------------------------------
+
+    def am(self, patches):
+        """git am on the base, in a scratch work tree without files; the commit."""
+        with tempfile.TemporaryDirectory(prefix="exithand-am.") as tmp:
+            scratch = Path(tmp, "tree")
+            self.git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(scratch), "base")
+            try:
+                there = ["git", "-C", str(scratch), "-c", "core.sparseCheckout=true"]
+                gitdir = run(there + ["rev-parse", "--absolute-git-dir"]).stdout.decode().strip()
+                Path(gitdir, "info").mkdir(exist_ok=True)
+                Path(gitdir, "info/sparse-checkout").write_text("/no-file-at-all\n")
+                run(there + ["read-tree", "-m", "-u", "HEAD"])
+                if patches:
+                    done = run(there + ["am", "--quiet", "--no-3way", "--whitespace=error-all",
+                                        "--committer-date-is-author-date",
+                                        *map(str, patches)], check=False)
+                    if done.returncode:
+                        raise DoesNotApply(self.explain_am(done, there))
+                return run(there + ["rev-parse", "HEAD"]).stdout.decode().strip()
+            finally:
+                self.git("worktree", "remove", "--force", str(scratch), check=False)
+
+    def explain_am(self, done, there):
+        said = (done.stderr + done.stdout).decode(errors="replace")
+        count = len(run(there + ["rev-list", "base..HEAD"]).stdout.split())
+        patch = our_patches()[count]
+        what = f"patches/{patch.name} does not apply to {self.version}: "
+        where = re.search(r"^error: patch failed: (.*):(\d+)$", said, re.M)
+        if where:
+            hunk = re.search(rf"^@@ -{where[2]}\b.*$", patch.read_text(errors="replace"), re.M)
+            what += f"{where[1]}, hunk {hunk[0] if hunk else where[2]}"
+        else:
+            errors = re.findall(r"^(?:error|fatal): (.*)$", said, re.M) or said.splitlines()[:1]
+            what += errors[0] if errors else "git am gave no reason"
+        return what + "; rebase the series, or give a tree nearer to patches/BASE"
+
+    def apply(self):
+        if self.commit_id("applied") and self.applied_digest() == patches_digest():
+            return
+        if self.commit_id("applied"):
+            self.check_on_branch()
+            if self.commit_id("HEAD") != self.commit_id("applied") or self.dirty():
+                raise Problem(f"patches/ changed, and so did {self.name}; put patches/ back"
+                              " (git stash) and run `make patches`, or drop the tree's changes"
+                              f" (git -C {self.name} reset --hard applied)")
+        old, new = self.commit_id("HEAD"), self.am(our_patches())
+        wrong = [p for p in self.git("diff", "--no-renames", "--name-only", "-z",
+                                     old, new).split("\0") if p]
+        self.move_to(new)
+        # Edits in the folders are brought over by sync, from here.
+        for path in wrong:
+            write(self.path / path, self.blob(new, path))
+        self.synced_file.unlink(missing_ok=True)
+        self.git("update-index", "-q", "--refresh", check=False)
+        self.mark_applied(new)
+        print(f"   {len(self.series(new))} patches on {self.version}", file=sys.stderr)
+
+    def verify(self):
+        fresh, applied = (self.git("log", "--reverse", "--format=%T %an %ae %at%n%B", f"base..{c}")
+                          for c in (self.am(our_patches()), "applied"))
+        if fresh != applied:
+            raise Problem(f"`git am` of patches/ gives other commits than {self.name} has;"
+                          " run `make patches`")
+
+    # -- fold ------------------------------------------------------------
+
+    def fold(self, number):
+        self.check_on_branch()
+        self.apply()
+        if patches_digest() != self.applied_digest():
+            raise Problem(f"patches/ and {self.name} both changed")
+        dirty = self.dirty()
+        if dirty:
+            raise Problem(f"{self.name}/{dirty[0]} has uncommitted changes"
+                          f" ({len(dirty)} files in all); commit them there")
+        now = self.settle(both_ways=True)
+        change = {p: c for p, c in now.items() if c != self.blob("HEAD", p)}
+        if change:
+            self.rewrite(change, number)
+        self.format()
+        self.mark_applied("HEAD")
+
+    def target(self, path, commits, number):
+        """The commit that takes the change to path."""
+        if number:
+            if not 1 <= number <= len(commits):
+                raise Problem(f"PATCH={number}: the series has {len(commits)} patches")
+            return commits[number - 1]
+        place = path
+        while place and commits:
+            last = self.git("rev-list", "-1", "base..HEAD", "--", place).strip()
+            if last:
+                return last
+            place = os.path.dirname(place)
+        raise Problem(f"{path} belongs to no patch yet; commit it in {self.name},"
+                      " or name one with PATCH=N")
+
+    def rewrite(self, change, number):
+        """Put each changed file into its commit and all later ones.
+
+        Done on trees and commits alone: the work tree has the result already,
+        and no file in it gets a new date.
+        """
+        commits = self.series()
+        targets = {p: commits.index(self.target(p, commits, number)) for p in change}
+        parent, head = self.commit_id("base"), self.commit_id("HEAD")
+        with tempfile.TemporaryDirectory(prefix="exithand-fold.") as tmp:
+            env = dict(git_env(), GIT_INDEX_FILE=str(Path(tmp, "index")))
+            for i, commit in enumerate(commits):
+                self.git("read-tree", commit, env=env)
+                for path in (p for p in change if targets[p] <= i):
+                    content = self.merge(path, commit, head, change[path], Path(tmp))
+                    if content is None:
+                        self.git("update-index", "--force-remove", "--", path, env=env)
+                        continue
+                    blob = self.git("hash-object", "-w", "--stdin", input=content[1]).strip()
+                    self.git("update-index", "--add", "--cacheinfo",
+                             f"{content[0]},{blob},{path}", env=env)
+                tree = self.git("write-tree", env=env).strip()
+                parent = self.recommit(commit, tree, parent)
+        self.move_to(parent)
+        for path, i in sorted(targets.items()):
+            print(f"   {path} -> {i + 1}: "
+                  + self.git("log", "-1", "--format=%s", commits[i]).strip(), file=sys.stderr)
+
+    def merge(self, path, commit, head, wanted, tmp):
+        """What path is to be in commit, if in head it is to be what is wanted."""
+        here, there = self.blob(commit, path), self.blob(head, path)
+        if here == there or wanted is None or there is None:
+            return wanted
+        if here is None:
+            raise Problem(f"{path} is not in that patch yet; choose a later PATCH=N")
+        names = [tmp / n for n in ("ours", "base", "theirs")]
+        for name, content in zip(names, (here, there, wanted)):
+            name.write_bytes(content[1])
+        done = run(["git", "merge-file", "-p", *map(str, names)], check=False)
+        if done.returncode:
+            raise Problem(f"the change to {path} does not fit that patch, a later one"
+                          f" changes the same lines; rebase in {self.name} instead")
+        return here[0], done.stdout
+
+    def recommit(self, commit, tree, parent):
+        """The commit again, with its message and author, on another parent."""
+        author = self.git("log", "-1", "--format=%an%n%ae%n%ad", "--date=raw", commit).splitlines()
+        message = self.git("log", "-1", "--format=%B", commit).rstrip("\n") + "\n"
+        env = dict(git_env(), GIT_AUTHOR_NAME=author[0], GIT_AUTHOR_EMAIL=author[1],
+                   GIT_AUTHOR_DATE=author[2])
+        return self.git("commit-tree", tree, "-p", parent, env=env,
+                        input=message.encode(errors="surrogateescape")).strip()
+
+    def format(self):
+        PATCHES.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="exithand-format.") as tmp:
+            self.git("format-patch", "--quiet", *FORMAT, "-o", tmp, "base..HEAD")
+            fresh = sorted(Path(tmp).iterdir())
+            for old in our_patches():
+                if old.name not in {f.name for f in fresh}:
+                    old.unlink()
+            for new in fresh:
+                write(PATCHES / new.name, ("100644", new.read_bytes()))
+        write(PATCHES / "BASE", ("100644", (
+            f"{self.version}\n"
+            f"tree {self.git('rev-parse', 'base^{tree}').strip()}\n"
+            f"commit {self.commit_id('base')}\n").encode()))
+        if COVER.exists():
+            self.refresh_cover(len(fresh))
+        print(f"   patches/ holds {len(fresh)} patches on {self.version}", file=sys.stderr)
+
+    def refresh_cover(self, count):
+        """The part below the marker, and the number of patches in the subject."""
+        head = COVER.read_text().split(MARKER)[0].rstrip("\n")
+        head = re.sub(r"^(Subject: \[[^]]*\b0+/)\d+\]", rf"\g<1>{count}]", head, flags=re.M)
+        log = self.git("shortlog", "--no-merges", "-w72,2,4", "base..HEAD").rstrip("\n")
+        stat = self.git("diff", "--no-renames", "--stat=72", "--summary",
+                        "--diff-algorithm=myers", "base..HEAD").rstrip("\n")
+        write(COVER, ("100644", f"{head}\n\n{MARKER}\n\nBase: {self.version}\n\n{log}\n\n{stat}\n"
+                      .encode(errors="surrogateescape")))
+
+
+def agree():
+    """Without a kernel tree: apply what the patches add, compare with the folders."""
+    with tempfile.TemporaryDirectory(prefix="exithand-agree.") as tmp:
+        run(["git", "init", "--quiet", tmp])
+        added = set()
+        for patch in our_patches():
+            summary = run(["git", "-C", tmp, "apply", "--summary", str(patch)]).stdout.decode()
+            added |= {p for p in re.findall(r"^ create mode \d+ (.*)$", summary, re.M)
+                      if to_folder(p)}
+            if added:
+                run(["git", "-C", tmp, "apply", "--whitespace=nowarn",
+                     *(f"--include={p}" for p in sorted(added)), str(patch)])
+        series = {p: c for p in added if (c := read(Path(tmp, p)))}
+    folders = folder_files()
+    wrong = sorted(p for p in series.keys() | folders.keys() if series.get(p) != folders.get(p))
+    for path in wrong:
+        how = "is not in patches/" if path not in series else \
+            "is only in patches/" if path not in folders else "differs from patches/"
+        print(f"{to_folder(path).relative_to(TOP)} {how}", file=sys.stderr)
+    if wrong:
+        raise Problem(f"patches/ and the folders disagree in {len(wrong)} files; run `make patches`")
+
+
+def main():
+    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    if verb == "agree":
+        agree()
+    elif verb in ("apply", "sync", "fold", "verify") and len(sys.argv) == 3:
+        tree = Tree(sys.argv[2])
+        if verb == "apply":
+            tree.apply()
+        elif verb == "sync":
+            tree.settle(both_ways=False)
+        elif verb == "verify":
+            tree.verify()
+        else:
+            number = os.environ.get("PATCH", "")
+            if number and not number.isdigit():
+                raise Problem(f"PATCH={number}: not a number")
+            tree.fold(int(number or 0))
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Problem as problem:
+        print(f"exithand: {problem}", file=sys.stderr)
+        sys.exit(problem.code)

@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+"""Judge a run of the virtual machine by all that it left behind.
+
+usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
+       verdict.py --codes
+
+DIR is what vm.py left (console.log, status, end) and, for `test`, test.ktap, or
+for `kunit` what kunit.py left (test.ktap, negative.ktap, ours). Nothing that is
+missing counts as good. --codes prints the exit codes.
+"""
+
+import argparse
+import fnmatch
+import json
+import re
+import shutil
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+# The gravest first: where several are due, the first one counts.
+CODES = {
+    0: "all is well",
+    6: "the harness could not do its work (tools, network, disk, bad input)",
+    3: "the kernel complained on its console",
+    4: "the guest did not end in time",
+    5: "the guest died",
+    9: "the console log does not reach its end mark",
+    7: "no test ran",
+    8: "fewer tests ran than were planned",
+    1: "a test failed (or a check of `make check`, a goal of `make bench`, or the demonstration)",
+    10: "a test of ours was skipped",
+    11: "a patch does not apply, or the kernel does not build",
+}
+TOP = Path(__file__).resolve().parent.parent.parent
+LISTS = TOP / "qemu-config"
+END_MARK = "exithand: end of run"
+LEAK_MARK = "exithand: looked for leaks"
+OURS = "proc-exithand"
+STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
+# How a line of the kernel begins on the console. vm.py asks for
+# console_msg_format=syslog, so the kernel puts <N> before each line, N being eight
+# times the facility plus the level. Facility 0 is the kernel's alone: a line that user
+# space writes to /dev/kmsg has another, and one that it writes to the terminal has no
+# <N>. The kernel's lines have none either until it has read its command line, when
+# there is no user space. Text of user space without an end of line may come before it.
+KERNEL = re.compile(r"<[0-7]>|^(?=\[ *\d+\.\d+\])|(?=\*\* \d+ printk messages dropped \*\*)")
+STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
+
+
+class Unable(Exception):
+    """Nothing can be said: that is no pass."""
+
+
+def entries(file):
+    """[(pattern, reason)] of one of our lists; a list that cannot be read is an error."""
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise Unable(f"cannot read {file.name}: {error.strerror}") from error
+    found = [line.partition("\t") for line in lines if line.strip() and not line.startswith("#")]
+    return [(pattern, reason.strip()) for pattern, _, reason in found]
+
+
+def with_reasons(file):
+    found = entries(file)
+    for pattern, reason in found:
+        if not reason:
+            raise Unable(f"{file.name}: no reason given for {pattern}")
+    return found
+
+
+def regex(pattern, file):
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise Unable(f"{file}: {pattern}: {error}") from error
+
+
+def kernel_lines(directory):
+    """What the kernel said on its console, without what user space said there; and the
+    leaks that it found."""
+    # Nothing else ends a line: a program's name may have any other character.
+    lines = [line[match.end():].rstrip("\r") for line in read(directory / "console.log").split("\n")
+             if (match := KERNEL.search(line))]
+    return lines + read(directory / "leaks").splitlines()
+
+
+def reports(lines, lists=LISTS):
+    """[(first, last, reason)]: reports of several lines that are no complaints, as
+    splat-reports has them. One that does not end, or holds what makes it a complaint,
+    is none of these."""
+    file, kinds, found, i = lists / "splat-reports", [], [], 0
+    for first, rest in entries(file):
+        fields = [first, *rest.split("\t")]
+        if len(fields) != 4 or not all(f.strip() for f in fields):
+            raise Unable(f"{file.name}: not four fields: {first}")
+        kinds.append([regex(f, file.name) for f in fields[:3]] + [fields[3].strip()])
+    while i < len(lines):
+        for begin, end, complaint, reason in kinds:
+            if not begin.search(lines[i]):
+                continue
+            last = next((n for n in range(i + 1, len(lines)) if end.search(lines[n])), None)
+            if last is not None and not any(complaint.search(t) for t in lines[i:last + 1]):
+                found.append((i, last, reason))
+                i = last
+                break
+        i += 1
+    return found
+
+
+def splats(lines, lists=LISTS):
+    """Numbers of the console's lines with which the kernel complains."""
+    deny = [regex(p, "splat-deny") for p, _ in entries(lists / "splat-deny")]
+    allow = [regex(p, "splat-allow") for p, _ in with_reasons(lists / "splat-allow")]
+    if not deny:
+        raise Unable("splat-deny is empty")
+    # What else is said in the middle of a report, by another CPU, counts.
+    quiet = {n for first, last, _ in reports(lines, lists) for n in range(first, last + 1)
+             if n == first or "Call Trace:" in lines[n]}
+    return [i for i, line in enumerate(lines) if i not in quiet
+            and any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
+
+
+def parse_ktap(lines):
+    """(plan, results) of one level: results is [(ok, name, directive, reason, nested lines)]."""
+    plan, results, nested = None, [], []
+    for line in lines:
+        if match := re.match(r"1\.\.(\d+)\b", line):
+            if plan is None:
+                plan = int(match[1])
+        elif match := re.match(r"(not )?ok\b\s*(\d*)\s*(?:- )?(.*)", line):
+            name, _, comment = match[3].partition("#")
+            directive, _, reason = comment.strip().partition(" ")
+            results.append((not match[1], name.strip(), directive.upper(), reason.strip(), nested))
+            nested = []
+        elif line.startswith("#"):
+            nested.append(line[2:] if line.startswith("# ") else line[1:])
+        elif line.strip():
+            # KUnit indents what kselftest comments out.
+            nested.append(line.removeprefix("    "))
+    return plan, results
+
+
+def outcome(ok, directive):
+    if directive in ("SKIP", "XFAIL", "TODO"):
+        return "skip"
+    return "pass" if ok else "fail"
+
+
+def judge_ktap(text):
+    """(tests, complaints): each leaf of kselftest's or KUnit's output, and plans not kept."""
+    tests, short = [], []
+    plan, results = parse_ktap(text.splitlines())
+    if plan is None:
+        short.append("the runner printed no plan")
+    elif len(results) < plan:
+        short.append(f"{len(results)} of {plan} test programs reported")
+    for ok, name, directive, reason, lines in results:
+        program = name.replace("selftests: ", "").replace(": ", ":")
+        name = program.replace(":", "/")
+        why = " ".join((directive, reason)).strip()
+        inner_plan, inner = parse_ktap(lines)
+        if inner_plan is not None and len(inner) < inner_plan:
+            short.append(f"{name}: {len(inner)} of {inner_plan} tests reported")
+        for inner_ok, inner_name, inner_directive, inner_reason, said in inner:
+            tests.append({"name": f"{name}/{inner_name}", "program": program,
+                          "result": outcome(inner_ok, inner_directive),
+                          "reason": inner_reason, "output": said})
+        bad = [t for t in tests if t["name"].startswith(name + "/") and t["result"] == "fail"]
+        if not inner or (not ok and directive != "SKIP" and not bad):
+            # A program without tests of its own, or that failed beside them.
+            tests.append({"name": name, "program": program, "result": outcome(ok, directive),
+                          "reason": why, "output": lines})
+    return tests, short
+
+
+def own_skips(tests, lists=LISTS):
+    allowed = [p for p, _ in with_reasons(lists / "skip-allow")]
+    return [t for t in tests
+            if t["result"] == "skip" and t["name"].split("/")[1].startswith(OURS)
+            and not any(fnmatch.fnmatch(t["name"], p) for p in allowed)]
+
+
+def judge_kunit(directory):
+    """(tests, complaints, own): the tests in the kernel and the negative builds, plans
+    not kept, and [(exit code, text)] for each of our own that is not among them."""
+    own, ours = [], read(directory / "ours").split()
+    tests, short = judge_ktap(read(directory / "test.ktap"))
+    builds, short_builds = judge_ktap(read(directory / "negative.ktap"))
+    for what, ran, mine in (
+            ("tests in the kernel", tests, [n for n in ours if not n.startswith("negative/")]),
+            ("negative builds", builds, [n for n in ours if n.startswith("negative/")])):
+        results = {t["name"]: t["result"] for t in ran}
+        lost = [n for n in mine if n not in results]
+        skipped = [n for n in mine if results.get(n) == "skip"]
+        if lost == mine:
+            own.append((7, f"{CODES[7]}: none of our {what}"))
+        elif lost:
+            own.append((8, f"{len(lost)} of our {what} did not run: " + ", ".join(lost[:5])))
+        if skipped:
+            own.append((10, f"{len(skipped)} of our {what} skipped: " + ", ".join(skipped[:5])))
+    return tests + builds, short + short_builds, own
+
+
+def read(file):
+    try:
+        return file.read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def say(text=""):
+    print(text, file=sys.stderr)
+
+
+def show(lines, limit=14):
+    for line in lines[:limit]:
+        say("    " + line.rstrip())
+
+
+def judge(args):
+    """(exit code, what is wrong, summary); tells the details on the way."""
+    console = read(args.dir / "console.log")
+    kernel = kernel_lines(args.dir)
+    end = (read(args.dir / "end").split("\n") + ["", "", ""])[:3]
+    status = read(args.dir / "status").strip()
+    summary = {"kind": args.kind, "config": args.config, "kernel": read(args.dir / "uname").strip(),
+               "accel": end[1], "vm_seconds": float(end[2] or 0), "vm_end": end[0],
+               "status": int(status) if status.lstrip("-").isdigit() else None}
+    wrong = []  # (exit code, text)
+
+    if console.strip() and not any(STAMP.match(line) for line in kernel):
+        wrong.append((6, "no line of the console has the kernel's time stamp:"
+                         " what the kernel says cannot be told from what user space says"))
+    bad = splats(kernel)
+    summary["reports"] = [{"reason": reason, "text": kernel[first:last + 1]}
+                          for first, last, reason in reports(kernel)]
+    for reason, count in Counter(r["reason"] for r in summary["reports"]).items():
+        say(f"== {count} reports on the console that are no complaints: {reason}")
+    if bad:
+        wrong.append((3, "the kernel complained: " + kernel[bad[0]].strip()))
+        show(kernel[bad[0]:], 20)
+    if args.vm_end or end[0] != "ended":
+        code = args.vm_end or STATUS.get(end[0], 6)
+        wrong.append((code, CODES.get(code, CODES[6]) + (
+            f", {end[2]} s" if code == 4 else "")))
+        if not bad:
+            say("    the end of its console:")
+            show(console.splitlines()[-12:])
+    elif summary["status"] is None:
+        wrong.append((5, "the script in the guest left no exit status"))
+    if END_MARK not in console:
+        wrong.append((9, CODES[9]))
+    elif (args.dir / "look-for-leaks").exists() and LEAK_MARK not in console:
+        wrong.append((9, "the guest did not look for leaks"))
+
+    if args.kind in ("test", "kunit"):
+        if args.kind == "test":
+            tests, short = judge_ktap(read(args.dir / "test.ktap"))
+            skipped = own_skips(tests)
+        else:
+            tests, short, own = judge_kunit(args.dir)
+            skipped = []
+            wrong += own
+        for kind in ("pass", "fail", "skip"):
+            summary[kind] = sum(t["result"] == kind for t in tests)
+        summary["tests"] = tests
+        for test in (t for t in tests if t["result"] == "fail"):
+            say(f"FAILED: {test['name']} {test['reason']}")
+            show(test["output"][-8:])
+        for test in skipped:
+            say(f"SKIPPED: {test['name']} {test['reason']}")
+        if not tests:
+            wrong.append((7, CODES[7]))
+        if short:
+            wrong.append((8, "; ".join(short[:3])))
+        if summary["fail"]:
+            wrong.append((1, f"{summary['fail']} tests failed"))
+        if skipped:
+            wrong.append((10, f"{len(skipped)} tests of ours were skipped, and skip-allow does not say why"))
+    elif summary["status"] and not wrong:
+        wrong.append((summary["status"], f"the {'command' if args.kind == 'exec' else 'demonstration'}"
+                      f" ended with status {summary['status']}"))
+    order = list(CODES)
+    wrong.sort(key=lambda w: order.index(w[0]) if w[0] in CODES else len(order))
+    if args.kind == "exec" and summary["status"] and wrong[0][0] == 9:
+        wrong.reverse()
+    return wrong, summary
+
+
+def main():
+    if sys.argv[1:] == ["--codes"]:
+        print("\n".join(f"{code} {CODES[code]}" for code in sorted(CODES)))
+        return 0
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("kind", choices=("exec", "run", "test", "kunit"))
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--vm-end", type=int, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--config", default="")
+    args = parser.parse_args()
+    args.results.mkdir(parents=True, exist_ok=True)
+    verdict_file = args.results / "summary.json"
+    verdict_file.unlink(missing_ok=True)
+    for name in ("test.ktap", "negative.ktap"):
+        if (args.dir / name).exists():
+            shutil.copy(args.dir / name, args.results)
+    try:
+        wrong, summary = judge(args)
+    except Unable as problem:
+        wrong, summary = [(6, str(problem))], {}
+    summary["exit"] = wrong[0][0] if wrong else 0
+    summary["wrong"] = [text for _, text in wrong]
+    summary["codes"] = [code for code, _ in wrong]
+    summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    summary["verdict"] = "fail" if wrong else "pass"
+    # exec's own status is no complaint of ours.
+    if wrong and not (args.kind == "exec" and wrong[0][0] == summary.get("status")):
+        for _, text in wrong:
+            say(f"exithand: {text}")
+        say("exithand: see build/results/ (console.log, summary.json"
+            + (", test.ktap)" if args.kind in ("test", "kunit") else ")"))
+    new = verdict_file.with_suffix(".new")
+    new.write_text(json.dumps(summary, indent=1) + "\n")
+    new.replace(verdict_file)
+    if "pass" in summary:
+        print(f"{summary['pass']} passed, {summary['fail']} failed, {summary['skip']} skipped")
+    return summary["exit"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Boot a kernel in virtme-ng, run a script in it, and tell how that ended.
+
+usage: vm.py --kernel BZIMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell] [--count]
+             [--cpus N]
+       vm.py --kernel BZIMAGE --dir DIR --accel
+
+DIR/cmd is the script; the guest sees DIR writable, and the host's other files
+as they are, without being able to change them. What the script says comes out
+here as it is said. DIR gets:
+
+console.log   the kernel's console
+status        the script's exit status, if it came to its end
+end           how it ended: `ended`, `hung` (out of time) or `died`
+
+With --count the guest has one CPU, and its clock counts instructions: one
+nanosecond is one of them, however fast this machine is. While the guest is
+idle, its clock jumps to when there is something to do. With --accel it only
+says what a guest runs in here, kvm or tcg.
+
+Exits with 0 if the script ended, 4 if the guest hung, 5 if it died, 6 if the
+virtual machine could not be started. ACCEL is auto, kvm or tcg.
+"""
+
+import argparse
+import os
+import signal
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parent.parent.parent
+ENDED, HUNG, DIED, FAILED = 0, 4, 5, 6
+PROBE_SECONDS = 20
+
+
+def problem(text):
+    print(f"exithand: {text}", file=sys.stderr)
+
+
+def vng_command(args, accel):
+    command = [
+        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else str(args.cpus),
+        "--memory", os.environ.get("MEMORY", "1G"), "--rwdir", str(args.dir),
+        "--qemu-opts", f"-serial file:{args.dir}/console.log"
+        + (" -icount shift=0,sleep=off" if args.count else ""),
+    ]
+    # The console on a serial port of its own, from the first line on, where each
+    # line tells whether the kernel or user space says it (verdict.py looks there).
+    # The root by its name, as a kernel without block devices does not guess one.
+    kernel = ("root=/dev/root console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1 oops=panic "
+              "console_msg_format=syslog "
+              + ("loglevel=5" if args.shell else "ignore_loglevel")
+              # The host's files do not change under the guest: it may cache them.
+              + " rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose")
+    command += ["--append", kernel]
+    if accel == "tcg":
+        command.append("--disable-kvm")
+    if not args.shell:
+        command += ["--exec", f"bash {TOP}/qemu-config/guest {args.dir}"]
+    return command
+
+
+def pump(source, target):
+    """virtme-ng corrupts what goes straight to a file, so all goes through a pipe."""
+    while data := os.read(source.fileno(), 65536):
+        target.buffer.write(data)
+        target.buffer.flush()
+
+
+def boot(args, accel, quiet=False):
+    """Run it; how it ended."""
+    for name in ("console.log", "leaks", "status", "end"):
+        (args.dir / name).unlink(missing_ok=True)
+    command = vng_command(args, accel)
+    if os.environ.get("V") == "1" and not quiet:
+        print("== " + " ".join(command), file=sys.stderr)
+        subprocess.run([*command, "--dry-run"], check=False, stdout=sys.stderr)
+    # Should this process be killed outright, so is that one.
+    guarded = ["setpriv", "--pdeathsig", "TERM"]
+    if args.shell:
+        return ENDED if subprocess.run(guarded + command, check=False).returncode == 0 else FAILED
+    guarded += ["timeout", "--kill-after=5", str(args.limit + 5), *command]
+    start = time.monotonic()
+    with subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, start_new_session=True) as vng:
+        out, err = (sys.stdout, sys.stderr) if not quiet else (open(os.devnull, "w"),) * 2
+        pumps = [threading.Thread(target=pump, args=a, daemon=True)
+                 for a in ((vng.stdout, out), (vng.stderr, err))]
+        for thread in pumps:
+            thread.start()
+        try:
+            hung = not wait(vng, args.limit, args.say)
+        finally:
+            kill_session(vng)
+        for thread in pumps:
+            thread.join(5)
+    if stopped:
+        sys.exit(128 + stopped)
+    end = HUNG if hung else ENDED if read_status(args.dir) is not None else DIED
+    if end == DIED and not (args.dir / "console.log").exists():
+        end = FAILED
+    names = {ENDED: "ended", HUNG: "hung", DIED: "died", FAILED: "not started"}
+    (args.dir / "end").write_text(
+        f"{names[end]}\n{accel}\n{time.monotonic() - start:.1f}\n")
+    return end
+
+
+# The signal that asked us to stop. Its handler does no more than to say so: an
+# exception could come at any place, between QEMU's start and the `try` too.
+stopped = 0
+
+
+def stop(number, _):
+    global stopped
+    stopped = number
+
+
+def wait(child, limit, text):
+    """Wait for the child's end; False if it does not come. Says that it is alive."""
+    start = said = time.monotonic()
+    while not stopped:
+        try:
+            child.wait(0.2)
+            return True
+        except subprocess.TimeoutExpired:
+            now = time.monotonic()
+            if now - start >= limit:
+                return False
+            if text and now - said >= 20:
+                said += 20
+                print(f"   ... {text}: {said - start:.0f} s", file=sys.stderr)
+    return True
+
+
+def kill_session(child):
+    """No QEMU outlives us: everything in the session that the child leads."""
+    found = True
+    while found:  # what one of them forked meanwhile, too
+        found = False
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                stat = (process / "stat").read_text().rsplit(")", 1)[1].split()
+                if int(stat[3]) == child.pid and stat[0] != "Z":
+                    os.kill(int(process.name), signal.SIGKILL)
+                    found = True
+            except (OSError, ValueError, IndexError):
+                continue
+    child.wait()
+
+
+def read_status(directory):
+    try:
+        return int((directory / "status").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def accelerator(args):
+    """kvm only if a guest really runs in it: some /dev/kvm only open."""
+    want = os.environ.get("ACCEL") or "auto"
+    if want in ("kvm", "tcg"):
+        return want
+    if want != "auto":
+        problem(f"ACCEL={want}; use auto, kvm or tcg")
+        sys.exit(FAILED)
+    memo = TOP / "build/accel"
+    this_boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    try:
+        known, boot_id = memo.read_text().split()
+        if boot_id == this_boot:
+            return known
+    except (OSError, ValueError):
+        pass
+    found = "tcg"
+    try:
+        os.close(os.open("/dev/kvm", os.O_RDWR))
+        with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
+            (Path(tmp) / "cmd").write_text("exit 0\n")
+            probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
+                                       limit=PROBE_SECONDS, say="", shell=False,
+                                       count=False, cpus=2)
+            if boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0:
+                found = "kvm"
+    except OSError:
+        pass
+    print(f"== virtual machine: {found}" + ("" if found == "kvm" else
+          " (no usable /dev/kvm: slower, but the same)"), file=sys.stderr)
+    memo.write_text(f"{found} {this_boot}\n")
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kernel", type=Path, required=True)
+    parser.add_argument("--dir", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=120)
+    parser.add_argument("--say", default="")
+    parser.add_argument("--shell", action="store_true")
+    parser.add_argument("--count", action="store_true")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--accel", action="store_true")
+    args = parser.parse_args()
+    args.dir = args.dir.resolve()
+    if not shutil.which("vng"):
+        problem("no vng in PATH; run `make run`, which installs it")
+        return FAILED
+    if not args.shell:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, stop)
+    if args.accel:
+        print(accelerator(args))
+        return ENDED
+    return boot(args, "tcg" if args.count else accelerator(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
