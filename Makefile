@@ -1,4 +1,4 @@
-# Verbs only; scripts/verbs/ does the work.
+# A verb is a script of that name in scripts/verbs/.
 
 #: make run                 build the kernel, boot it, show /proc/PID/exithand at work
 #: make test                run the selftests in the virtual machine
@@ -37,39 +37,20 @@
 #:                              seconds that the guest may take
 #:   V=1                        show everything
 #:
-#: Results are in build/results/, logs of the builds in build/logs/. Exit codes:
+#: Results are in build/results/, logs of the builds in build/logs/. make ends with 2
+#: whatever fails; scripts/verbs/VERB, which is all that make VERB runs, ends with:
 
-verbs := run test kunit stress exec shell tree patches check each litmus mutants regress send bases \
-	bench
-.PHONY: help $(verbs) $(verbs:%=.%)
+verbs := $(notdir $(wildcard scripts/verbs/*[a-z]))
+.PHONY: help $(verbs)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 # As the user wrote it: a $ in CMD is the guest's, not make's.
-export EXITHAND_CMD := $(value CMD)
-unexport CMD
-export FROM OUT RFC BUILD
-export KDIR CONFIG BASE PATCH T QUICK M N SEED V ACCEL JOBS STRESS_LIMIT BENCH_LIMIT
-EXEC_LIMIT ?= 600
-RUN_LIMIT ?= 180
-KUNIT_LIMIT ?= 300
-export EXEC_LIMIT RUN_LIMIT TEST_LIMIT KUNIT_LIMIT
+override export CMD := $(value CMD)
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile; \
 	sed -n 's/^| \([0-9][0-9]*\) | \(.*\) |$$/  \1 \2/p' README.md
 
-# make itself only knows the exit code 2. So the work is done by `.verb`, which
-# leaves its status, and the verb, once that is done, ends make with it.
-$(verbs): %: .%
-	$(eval -load build/exitcode.so)@status=$$(cat build/.status.$$PPID); \
-	rm -f build/.status.$$PPID; exit $$status
-
-$(verbs:%=.%):
-	@mkdir -p build; \
-	if CMD=$$EXITHAND_CMD scripts/verbs/$(@:.%=%); then s=0; else s=$$?; fi; \
-	echo $$s >build/.status.$$PPID; \
-	[ build/exitcode.so -nt scripts/lib/exitcode.c ] || \
-	for cc in clang clang-19 cc; do \
-		$$cc -shared -fPIC -o build/exitcode.so scripts/lib/exitcode.c 2>/dev/null && break; \
-	done || true
+$(verbs):
+	@scripts/verbs/$@

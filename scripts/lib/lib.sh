@@ -332,7 +332,7 @@ selftests_cmd() {
 		ln -sfn /proc/self/fd/1 /dev/stdout
 		export DURATION=1 # of each case in proc-maps-race; 5 s by itself
 		cd $(printf %q "$obj/tests")
-		env ${tests_env:-} ./run_kselftest.sh $* 2>&1 |
+		env ${tests_env:-} ./run_kselftest.sh ${*@Q} 2>&1 |
 			tee "\$OLDPWD/test.ktap" | stdbuf -oL grep -E "${V:+|}$show"
 		exit 0
 	EOF
