@@ -290,6 +290,7 @@ knows_maintainer() {
 at_exit=:
 new_run() {
 	mkdir -p "$build" "$results"
+	rm -f "$results"/{console.log,test.ktap,negative.ktap,summary.json}
 	run=$(mktemp -d "$build/run.$BASHPID.XXXXXX")
 	trap '$at_exit; rm -rf "$build/run.$BASHPID".*' EXIT
 }

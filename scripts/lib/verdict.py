@@ -10,6 +10,7 @@ missing counts as good. --codes prints the exit codes.
 """
 
 import argparse
+import fcntl
 import fnmatch
 import json
 import re
@@ -18,6 +19,9 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+
+import harness
+from harness import TOP, Problem, read, say
 
 # The gravest first: where several are due, the first one counts.
 CODES = {
@@ -33,11 +37,12 @@ CODES = {
     10: "a test of ours was skipped",
     11: "a patch does not apply, or the kernel does not build",
 }
-TOP = Path(__file__).resolve().parent.parent.parent
 LISTS = TOP / "qemu-config"
 END_MARK = "exithand: end of run"
 LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
+# What a run leaves in build/results/.
+KEPT = ("console.log", "test.ktap", "negative.ktap")
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
 # How a line of the kernel begins on the console. vm.py asks for
 # console_msg_format=syslog, so the kernel puts <N> before each line, N being eight
@@ -49,16 +54,12 @@ KERNEL = re.compile(r"<[0-7]>|^(?=\[ *\d+\.\d+\])|(?=\*\* \d+ printk messages dr
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 
 
-class Unable(Exception):
-    """Nothing can be said: that is no pass."""
-
-
 def entries(file):
     """[(pattern, reason)] of one of our lists; a list that cannot be read is an error."""
     try:
         lines = file.read_text().splitlines()
     except OSError as error:
-        raise Unable(f"cannot read {file.name}: {error.strerror}") from error
+        raise Problem(f"cannot read {file.name}: {error.strerror}") from error
     found = [line.partition("\t") for line in lines if line.strip() and not line.startswith("#")]
     return [(pattern, reason.strip()) for pattern, _, reason in found]
 
@@ -67,7 +68,7 @@ def with_reasons(file):
     found = entries(file)
     for pattern, reason in found:
         if not reason:
-            raise Unable(f"{file.name}: no reason given for {pattern}")
+            raise Problem(f"{file.name}: no reason given for {pattern}")
     return found
 
 
@@ -75,7 +76,7 @@ def regex(pattern, file):
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise Unable(f"{file}: {pattern}: {error}") from error
+        raise Problem(f"{file}: {pattern}: {error}") from error
 
 
 def kernel_lines(directory):
@@ -95,7 +96,7 @@ def reports(lines, lists=LISTS):
     for first, rest in entries(file):
         fields = [first, *rest.split("\t")]
         if len(fields) != 4 or not all(f.strip() for f in fields):
-            raise Unable(f"{file.name}: not four fields: {first}")
+            raise Problem(f"{file.name}: not four fields: {first}")
         kinds.append([regex(f, file.name) for f in fields[:3]] + [fields[3].strip()])
     while i < len(lines):
         for begin, end, complaint, reason in kinds:
@@ -115,7 +116,7 @@ def splats(lines, lists=LISTS):
     deny = [regex(p, "splat-deny") for p, _ in entries(lists / "splat-deny")]
     allow = [regex(p, "splat-allow") for p, _ in with_reasons(lists / "splat-allow")]
     if not deny:
-        raise Unable("splat-deny is empty")
+        raise Problem("splat-deny is empty")
     # What else is said in the middle of a report, by another CPU, counts.
     quiet = {n for first, last, _ in reports(lines, lists) for n in range(first, last + 1)
              if n == first or "Call Trace:" in lines[n]}
@@ -204,17 +205,6 @@ def judge_kunit(directory):
     return tests + builds, short + short_builds, own
 
 
-def read(file):
-    try:
-        return file.read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def say(text=""):
-    print(text, file=sys.stderr)
-
-
 def show(lines, limit=14):
     for line in lines[:limit]:
         say("    " + line.rstrip())
@@ -244,8 +234,8 @@ def judge(args):
         show(kernel[bad[0]:], 20)
     if args.vm_end or end[0] != "ended":
         code = args.vm_end or STATUS.get(end[0], 6)
-        wrong.append((code, CODES.get(code, CODES[6]) + (
-            f", {end[2]} s" if code == 4 else "")))
+        code = code if code in CODES else 6
+        wrong.append((code, CODES[code] + (f", {end[2]} s" if code == 4 else "")))
         if not bad:
             say("    the end of its console:")
             show(console.splitlines()[-12:])
@@ -280,14 +270,30 @@ def judge(args):
             wrong.append((1, f"{summary['fail']} tests failed"))
         if skipped:
             wrong.append((10, f"{len(skipped)} tests of ours were skipped, and skip-allow does not say why"))
-    elif summary["status"] and not wrong:
-        wrong.append((summary["status"], f"the {'command' if args.kind == 'exec' else 'demonstration'}"
-                      f" ended with status {summary['status']}"))
-    order = list(CODES)
-    wrong.sort(key=lambda w: order.index(w[0]) if w[0] in CODES else len(order))
-    if args.kind == "exec" and summary["status"] and wrong[0][0] == 9:
-        wrong.reverse()
+    elif args.kind == "run" and summary["status"]:
+        wrong.append((1, f"the demonstration ended with status {summary['status']}"))
+    wrong.sort(key=lambda w: list(CODES).index(w[0]))
     return wrong, summary
+
+
+def publish(args, wrong, summary):
+    """Put the run's files into the results, all at once: runs may end at the same time.
+    A file of an earlier run that this one has not goes."""
+    # The status of exec's command is no complaint of ours.
+    summary["exit"] = wrong[0][0] if wrong else args.kind == "exec" and summary["status"] or 0
+    summary["wrong"] = [text for _, text in wrong]
+    summary["codes"] = [code for code, _ in wrong]
+    summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    summary["verdict"] = "fail" if summary["exit"] else "pass"
+    args.results.mkdir(parents=True, exist_ok=True)
+    with open(args.results / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (args.results / "summary.json").unlink(missing_ok=True)
+        for name in KEPT:
+            (args.results / name).unlink(missing_ok=True)
+            if (args.dir / name).exists():
+                shutil.copy(args.dir / name, args.results)
+        (args.results / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 def main():
@@ -301,34 +307,20 @@ def main():
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--config", default="")
     args = parser.parse_args()
-    args.results.mkdir(parents=True, exist_ok=True)
-    verdict_file = args.results / "summary.json"
-    verdict_file.unlink(missing_ok=True)
-    for name in ("test.ktap", "negative.ktap"):
-        if (args.dir / name).exists():
-            shutil.copy(args.dir / name, args.results)
     try:
         wrong, summary = judge(args)
-    except Unable as problem:
+    except Problem as problem:  # nothing can be said: that is no pass
         wrong, summary = [(6, str(problem))], {}
-    summary["exit"] = wrong[0][0] if wrong else 0
-    summary["wrong"] = [text for _, text in wrong]
-    summary["codes"] = [code for code, _ in wrong]
-    summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    summary["verdict"] = "fail" if wrong else "pass"
-    # exec's own status is no complaint of ours.
-    if wrong and not (args.kind == "exec" and wrong[0][0] == summary.get("status")):
-        for _, text in wrong:
-            say(f"exithand: {text}")
-        say("exithand: see build/results/ (console.log, summary.json"
-            + (", test.ktap)" if args.kind in ("test", "kunit") else ")"))
-    new = verdict_file.with_suffix(".new")
-    new.write_text(json.dumps(summary, indent=1) + "\n")
-    new.replace(verdict_file)
+    publish(args, wrong, summary)
+    for _, text in wrong:
+        say(f"exithand: {text}")
+    if wrong:
+        kept = [name for name in KEPT if (args.dir / name).exists()]
+        say(f"exithand: see {', '.join([*kept, 'summary.json'])} in build/results/")
     if "pass" in summary:
         print(f"{summary['pass']} passed, {summary['fail']} failed, {summary['skip']} skipped")
     return summary["exit"]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.run(main)

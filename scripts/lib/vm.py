@@ -33,13 +33,16 @@ import threading
 import time
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parent.parent.parent
+import harness
+from harness import TOP, Problem, read, say
+
 ENDED, HUNG, DIED, FAILED = 0, 4, 5, 6
 PROBE_SECONDS = 20
+GIVE_UP_SECONDS = 10
 
 
-def problem(text):
-    print(f"exithand: {text}", file=sys.stderr)
+# How it ended, in words.
+END = {ENDED: "ended", HUNG: "hung", DIED: "died", FAILED: "not started"}
 
 
 def vng_command(args, accel):
@@ -66,10 +69,15 @@ def vng_command(args, accel):
 
 
 def pump(source, target):
-    """virtme-ng corrupts what goes straight to a file, so all goes through a pipe."""
-    while data := os.read(source.fileno(), 65536):
-        target.buffer.write(data)
-        target.buffer.flush()
+    """virtme-ng corrupts what goes straight to a file, so all goes through a pipe. If
+    nobody reads it any more, the guest is stopped, as a command in a pipe would be."""
+    try:
+        while data := os.read(source.fileno(), 65536):
+            target.buffer.write(data)
+            target.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+        stop(signal.SIGPIPE, None)
 
 
 def boot(args, accel, quiet=False):
@@ -86,27 +94,25 @@ def boot(args, accel, quiet=False):
         return ENDED if subprocess.run(guarded + command, check=False).returncode == 0 else FAILED
     guarded += ["timeout", "--kill-after=5", str(args.limit + 5), *command]
     start = time.monotonic()
-    with subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, start_new_session=True) as vng:
-        out, err = (sys.stdout, sys.stderr) if not quiet else (open(os.devnull, "w"),) * 2
-        pumps = [threading.Thread(target=pump, args=a, daemon=True)
-                 for a in ((vng.stdout, out), (vng.stderr, err))]
-        for thread in pumps:
-            thread.start()
-        try:
-            hung = not wait(vng, args.limit, args.say)
-        finally:
-            kill_session(vng)
-        for thread in pumps:
-            thread.join(5)
+    vng = subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, start_new_session=True)
+    out, err = (sys.stdout, sys.stderr) if not quiet else (open(os.devnull, "w"),) * 2
+    pumps = [threading.Thread(target=pump, args=a, daemon=True)
+             for a in ((vng.stdout, out), (vng.stderr, err))]
+    for thread in pumps:
+        thread.start()
+    try:
+        hung = not wait(vng, args.limit, args.say)
+    finally:
+        kill_session(vng)
+    for thread in pumps:
+        thread.join(5)
     if stopped:
         sys.exit(128 + stopped)
     end = HUNG if hung else ENDED if read_status(args.dir) is not None else DIED
     if end == DIED and not (args.dir / "console.log").exists():
         end = FAILED
-    names = {ENDED: "ended", HUNG: "hung", DIED: "died", FAILED: "not started"}
-    (args.dir / "end").write_text(
-        f"{names[end]}\n{accel}\n{time.monotonic() - start:.1f}\n")
+    (args.dir / "end").write_text(f"{END[end]}\n{accel}\n{time.monotonic() - start:.1f}\n")
     return end
 
 
@@ -138,18 +144,15 @@ def wait(child, limit, text):
 
 
 def kill_session(child):
-    """No QEMU outlives us: everything in the session that the child leads."""
-    found = True
-    while found:  # what one of them forked meanwhile, too
-        found = False
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                stat = (process / "stat").read_text().rsplit(")", 1)[1].split()
-                if int(stat[3]) == child.pid and stat[0] != "Z":
-                    os.kill(int(process.name), signal.SIGKILL)
-                    found = True
-            except (OSError, ValueError, IndexError):
-                continue
+    """No QEMU outlives us: everything in the session that the child leads, and what one
+    of them forks meanwhile; but not without end, as a driver can keep a process."""
+    kill = ["pkill", "-KILL", "--session", str(child.pid), "--runstates", "D,R,S,T,t"]
+    deadline = time.monotonic() + GIVE_UP_SECONDS
+    while subprocess.run(kill, check=False).returncode == 0:
+        if time.monotonic() > deadline:
+            say("   a process of the virtual machine cannot be killed, and is left behind")
+            return
+        time.sleep(0.1)
     child.wait()
 
 
@@ -160,37 +163,44 @@ def read_status(directory):
         return None
 
 
+def opens(device):
+    try:
+        os.close(os.open(device, os.O_RDWR))
+        return True
+    except OSError:
+        return False
+
+
 def accelerator(args):
-    """kvm only if a guest really runs in it: some /dev/kvm only open."""
+    """kvm only if a guest really runs in it: some /dev/kvm only open. That the kernel
+    says a word is enough for this run; what it does then may be a bug of its own. Only a
+    guest that came to its end, or had not a word to say, tells for the next run, too."""
     want = os.environ.get("ACCEL") or "auto"
     if want in ("kvm", "tcg"):
         return want
     if want != "auto":
-        problem(f"ACCEL={want}; use auto, kvm or tcg")
-        sys.exit(FAILED)
+        raise Problem(f"ACCEL={want}; use auto, kvm or tcg")
     memo = TOP / "build/accel"
-    this_boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    try:
-        known, boot_id = memo.read_text().split()
-        if boot_id == this_boot:
-            return known
-    except (OSError, ValueError):
-        pass
-    found = "tcg"
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR))
+    this_boot = read("/proc/sys/kernel/random/boot_id").strip()
+    known = read(memo).split()
+    if known[1:] == [this_boot]:
+        return known[0]
+    found, sure = "tcg", True
+    if opens("/dev/kvm"):
         with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
             (Path(tmp) / "cmd").write_text("exit 0\n")
             probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
                                        limit=PROBE_SECONDS, say="", shell=False,
                                        count=False, cpus=2)
-            if boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0:
+            sure = boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0
+            if sure or "Linux version" in read(probe.dir / "console.log"):
                 found = "kvm"
-    except OSError:
-        pass
-    print(f"== virtual machine: {found}" + ("" if found == "kvm" else
-          " (no usable /dev/kvm: slower, but the same)"), file=sys.stderr)
-    memo.write_text(f"{found} {this_boot}\n")
+            else:
+                sure = True
+    say(f"== virtual machine: {found}" + ("" if found == "kvm" else
+                                          " (no usable /dev/kvm: slower, but the same)"))
+    if sure:
+        memo.write_text(f"{found} {this_boot}\n")
     return found
 
 
@@ -207,8 +217,7 @@ def main():
     args = parser.parse_args()
     args.dir = args.dir.resolve()
     if not shutil.which("vng"):
-        problem("no vng in PATH; run `make run`, which installs it")
-        return FAILED
+        raise Problem("no vng in PATH; run `make run`, which installs it")
     if not args.shell:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, stop)
@@ -219,4 +228,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.run(main)
