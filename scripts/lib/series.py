@@ -13,16 +13,18 @@ In TREE, a git tree of the kernel, the tag `base` is the plain kernel, the tag
 `applied` is what patches/ gave, and the branch `exithand` is where one works.
 """
 
+import contextlib
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-TOP = Path(__file__).resolve().parent.parent.parent
+import harness
+from harness import TOP, Problem, say
+
 PATCHES = TOP / "patches"
 COVER = PATCHES / "0000-cover-letter.txt"
 MARKER = "<!-- below: written by `make patches` -->"
@@ -42,10 +44,6 @@ FORMAT = [
     "--no-textconv", "--no-base", "--diff-algorithm=myers", "--unified=3",
     "--src-prefix=a/", "--dst-prefix=b/", "--stat=72", "--suffix=.patch",
 ]
-
-
-class Problem(Exception):
-    code = 6
 
 
 class DoesNotApply(Problem):
@@ -154,20 +152,11 @@ class Tree:
         return self.git("rev-parse", "-q", "--verify", name + "^{commit}", check=False).strip()
 
     def applied_digest(self):
-        try:
-            return self.applied_file.read_text()
-        except FileNotFoundError:
-            return ""
+        return harness.read(self.applied_file)
 
     def mark_applied(self, commit):
         self.git("update-ref", "refs/tags/applied", commit)
         self.applied_file.write_text(patches_digest())
-
-    def listing(self, commit):
-        """{path: (mode, blob)} of a commit, below the mapped directories."""
-        out = self.git("ls-tree", "-r", "-z", commit, "--", *FOLDERS.values())
-        return {path: tuple(meta.split()[::2]) for meta, path in
-                (line.split("\t", 1) for line in out.split("\0") if line)}
 
     def blob(self, commit, path):
         """(mode, bytes) of path in the commit, or None."""
@@ -177,11 +166,13 @@ class Tree:
         mode, _, blob = line.split("\t")[0].split()
         return mode, run(["git", "-C", str(self.path), "cat-file", "blob", blob]).stdout
 
+    def paths(self, *args):
+        """What git prints for these, a path each, of the directories that ours are for."""
+        return {p for p in self.git(*args, "-z", "--", *FOLDERS.values()).split("\0") if p}
+
     def added(self, commit):
         """Paths in our directories which the series has added by that commit."""
-        out = self.git("diff-tree", "-r", "-z", "--no-renames", "--name-only",
-                       "--diff-filter=A", "base", commit, "--", *FOLDERS.values())
-        return {p for p in out.split("\0") if p}
+        return self.paths("diff", "--no-renames", "--name-only", "--diff-filter=A", "base", commit)
 
     def series(self, tip="HEAD"):
         return self.git("rev-list", "--reverse", f"base..{tip}").split()
@@ -190,10 +181,9 @@ class Tree:
 
     def synced(self):
         """{path: digest} of what folders and work tree last agreed on."""
-        try:
-            lines = self.synced_file.read_text().splitlines()
-        except FileNotFoundError:
+        if not self.synced_file.exists():
             return {p: digest(self.blob("applied", p)) for p in self.added("applied")}
+        lines = self.synced_file.read_text().splitlines()
         return {path: d for d, path in (line.split(" ", 1) for line in lines)}
 
     def pairs(self):
@@ -208,7 +198,7 @@ class Tree:
         An edit in the folder goes to the work tree. One in the work tree goes
         to the folder (both_ways), or is left alone.
         """
-        base = self.listing("base")
+        base = self.paths("ls-tree", "-r", "--name-only", "base")
         pairs = list(self.pairs())
         for path, folder, _, _ in pairs:
             if folder and path in base:
@@ -257,30 +247,38 @@ class Tree:
 
     # -- apply -----------------------------------------------------------
 
-    def am(self, patches):
-        """git am on the base, in a scratch work tree without files; the commit."""
-        with tempfile.TemporaryDirectory(prefix="exithand-am.") as tmp:
-            scratch = Path(tmp, "tree")
-            self.git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(scratch), "base")
+    @contextlib.contextmanager
+    def scratch(self, commit):
+        """git at that commit, in a work tree without files: none of ours gets a new date."""
+        with tempfile.TemporaryDirectory(prefix="exithand.") as tmp:
+            path = Path(tmp, "tree")
+            self.git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(path), commit)
+
+            def there(*args, check=True, **kw):
+                return run(["git", "-C", str(path), "-c", "core.sparseCheckout=true", "-c",
+                            "commit.cleanup=whitespace", *args], check, **kw)
             try:
-                there = ["git", "-C", str(scratch), "-c", "core.sparseCheckout=true"]
-                gitdir = run(there + ["rev-parse", "--absolute-git-dir"]).stdout.decode().strip()
-                Path(gitdir, "info").mkdir(exist_ok=True)
-                Path(gitdir, "info/sparse-checkout").write_text("/no-file-at-all\n")
-                run(there + ["read-tree", "-m", "-u", "HEAD"])
-                if patches:
-                    done = run(there + ["am", "--quiet", "--no-3way", "--whitespace=error-all",
-                                        "--committer-date-is-author-date",
-                                        *map(str, patches)], check=False)
-                    if done.returncode:
-                        raise DoesNotApply(self.explain_am(done, there))
-                return run(there + ["rev-parse", "HEAD"]).stdout.decode().strip()
+                info = Path(there("rev-parse", "--absolute-git-dir").stdout.decode().strip(), "info")
+                info.mkdir(exist_ok=True)
+                (info / "sparse-checkout").write_text("/no-file-at-all\n")
+                there("read-tree", "-m", "-u", "HEAD")
+                yield there
             finally:
-                self.git("worktree", "remove", "--force", str(scratch), check=False)
+                self.git("worktree", "remove", "--force", str(path), check=False)
+
+    def am(self, patches):
+        """The commit that `git am` of these on the base gives."""
+        with self.scratch("base") as there:
+            done = there("am", "--quiet", "--no-3way", "--whitespace=error-all",
+                         "--committer-date-is-author-date", *map(str, patches), check=False) \
+                if patches else None
+            if done and done.returncode:
+                raise DoesNotApply(self.explain_am(done, there))
+            return there("rev-parse", "HEAD").stdout.decode().strip()
 
     def explain_am(self, done, there):
         said = (done.stderr + done.stdout).decode(errors="replace")
-        count = len(run(there + ["rev-list", "base..HEAD"]).stdout.split())
+        count = len(there("rev-list", "base..HEAD").stdout.split())
         patch = our_patches()[count]
         what = f"patches/{patch.name} does not apply to {self.version}: "
         where = re.search(r"^error: patch failed: (.*):(\d+)$", said, re.M)
@@ -302,8 +300,7 @@ class Tree:
                               " (git stash) and run `make patches`, or drop the tree's changes"
                               f" (git -C {self.name} reset --hard applied)")
         old, new = self.commit_id("HEAD"), self.am(our_patches())
-        wrong = [p for p in self.git("diff", "--no-renames", "--name-only", "-z",
-                                     old, new).split("\0") if p]
+        wrong = self.git("diff", "--no-renames", "--name-only", "-z", old, new).split("\0")[:-1]
         self.move_to(new)
         # Edits in the folders are brought over by sync, from here.
         for path in wrong:
@@ -311,7 +308,7 @@ class Tree:
         self.synced_file.unlink(missing_ok=True)
         self.git("update-index", "-q", "--refresh", check=False)
         self.mark_applied(new)
-        print(f"   {len(self.series(new))} patches on {self.version}", file=sys.stderr)
+        say(f"   {len(self.series(new))} patches on {self.version}")
 
     def verify(self):
         fresh, applied = (self.git("log", "--reverse", "--format=%T %an %ae %at%n%B", f"base..{c}")
@@ -354,57 +351,34 @@ class Tree:
                       " or name one with PATCH=N")
 
     def rewrite(self, change, number):
-        """Put each changed file into its commit and all later ones.
-
-        Done on trees and commits alone: the work tree has the result already,
-        and no file in it gets a new date.
-        """
-        commits = self.series()
-        targets = {p: commits.index(self.target(p, commits, number)) for p in change}
-        parent, head = self.commit_id("base"), self.commit_id("HEAD")
-        with tempfile.TemporaryDirectory(prefix="exithand-fold.") as tmp:
-            env = dict(git_env(), GIT_INDEX_FILE=str(Path(tmp, "index")))
-            for i, commit in enumerate(commits):
-                self.git("read-tree", commit, env=env)
-                for path in (p for p in change if targets[p] <= i):
-                    content = self.merge(path, commit, head, change[path], Path(tmp))
-                    if content is None:
-                        self.git("update-index", "--force-remove", "--", path, env=env)
+        """Put each changed file into its commit, as one would by hand."""
+        commits, targets = self.series(), {}
+        for path in sorted(change):
+            target = self.target(path, commits, number)
+            if self.blob("HEAD", path) and not self.blob(target, path):
+                raise Problem(f"{path} is not in that patch yet; choose a later PATCH=N")
+            targets.setdefault(target, []).append(path)
+        with self.scratch("HEAD") as there:
+            for target, paths in targets.items():
+                for path in paths:
+                    if change[path] is None:
+                        there("update-index", "--force-remove", "--", path)
                         continue
-                    blob = self.git("hash-object", "-w", "--stdin", input=content[1]).strip()
-                    self.git("update-index", "--add", "--cacheinfo",
-                             f"{content[0]},{blob},{path}", env=env)
-                tree = self.git("write-tree", env=env).strip()
-                parent = self.recommit(commit, tree, parent)
-        self.move_to(parent)
-        for path, i in sorted(targets.items()):
-            print(f"   {path} -> {i + 1}: "
-                  + self.git("log", "-1", "--format=%s", commits[i]).strip(), file=sys.stderr)
-
-    def merge(self, path, commit, head, wanted, tmp):
-        """What path is to be in commit, if in head it is to be what is wanted."""
-        here, there = self.blob(commit, path), self.blob(head, path)
-        if here == there or wanted is None or there is None:
-            return wanted
-        if here is None:
-            raise Problem(f"{path} is not in that patch yet; choose a later PATCH=N")
-        names = [tmp / n for n in ("ours", "base", "theirs")]
-        for name, content in zip(names, (here, there, wanted)):
-            name.write_bytes(content[1])
-        done = run(["git", "merge-file", "-p", *map(str, names)], check=False)
-        if done.returncode:
-            raise Problem(f"the change to {path} does not fit that patch, a later one"
-                          f" changes the same lines; rebase in {self.name} instead")
-        return here[0], done.stdout
-
-    def recommit(self, commit, tree, parent):
-        """The commit again, with its message and author, on another parent."""
-        author = self.git("log", "-1", "--format=%an%n%ae%n%ad", "--date=raw", commit).splitlines()
-        message = self.git("log", "-1", "--format=%B", commit).rstrip("\n") + "\n"
-        env = dict(git_env(), GIT_AUTHOR_NAME=author[0], GIT_AUTHOR_EMAIL=author[1],
-                   GIT_AUTHOR_DATE=author[2])
-        return self.git("commit-tree", tree, "-p", parent, env=env,
-                        input=message.encode(errors="surrogateescape")).strip()
+                    blob = self.git("hash-object", "-w", "--stdin", input=change[path][1]).strip()
+                    there("update-index", "--add", "--cacheinfo", f"{change[path][0]},{blob},{path}")
+                    there("update-index", "--skip-worktree", "--", path)
+                there("commit", "--quiet", "--message", f"fixup! {target}")
+            done = there("rebase", "--quiet", "--interactive", "--autosquash", "base", check=False,
+                         env=dict(git_env(), GIT_SEQUENCE_EDITOR=":", GIT_EDITOR=":"))
+            if done.returncode:
+                where = there("diff", "--name-only", "--diff-filter=U").stdout.decode().split("\n")
+                raise Problem(f"the change to {where[0] or sorted(change)[0]} does not fit that patch,"
+                              f" a later one changes the same lines; rebase in {self.name} instead")
+            self.move_to(there("rev-parse", "HEAD").stdout.decode().strip())
+        for target, paths in targets.items():
+            for path in paths:
+                say(f"   {path} -> {commits.index(target) + 1}: "
+                    + self.git("log", "-1", "--format=%s", target).strip())
 
     def format(self):
         PATCHES.mkdir(exist_ok=True)
@@ -422,7 +396,7 @@ class Tree:
             f"commit {self.commit_id('base')}\n").encode()))
         if COVER.exists():
             self.refresh_cover(len(fresh))
-        print(f"   patches/ holds {len(fresh)} patches on {self.version}", file=sys.stderr)
+        say(f"   patches/ holds {len(fresh)} patches on {self.version}")
 
     def refresh_cover(self, count):
         """The part below the marker, and the number of patches in the subject."""
@@ -439,49 +413,36 @@ def agree():
     """Without a kernel tree: apply what the patches add, compare with the folders."""
     with tempfile.TemporaryDirectory(prefix="exithand-agree.") as tmp:
         run(["git", "init", "--quiet", tmp])
-        added = set()
+        added = []
         for patch in our_patches():
             summary = run(["git", "-C", tmp, "apply", "--summary", str(patch)]).stdout.decode()
-            added |= {p for p in re.findall(r"^ create mode \d+ (.*)$", summary, re.M)
-                      if to_folder(p)}
-            if added:
-                run(["git", "-C", tmp, "apply", "--whitespace=nowarn",
-                     *(f"--include={p}" for p in sorted(added)), str(patch)])
+            added += [p for p in re.findall(r"^ create mode \d+ (.*)$", summary, re.M) if to_folder(p)]
+            run(["git", "-C", tmp, "apply", "--whitespace=nowarn", *(f"--include={p}" for p in added),
+                 "--exclude=*", str(patch)])
         series = {p: c for p in added if (c := read(Path(tmp, p)))}
     folders = folder_files()
     wrong = sorted(p for p in series.keys() | folders.keys() if series.get(p) != folders.get(p))
     for path in wrong:
         how = "is not in patches/" if path not in series else \
             "is only in patches/" if path not in folders else "differs from patches/"
-        print(f"{to_folder(path).relative_to(TOP)} {how}", file=sys.stderr)
+        say(f"{to_folder(path).relative_to(TOP)} {how}")
     if wrong:
         raise Problem(f"patches/ and the folders disagree in {len(wrong)} files; run `make patches`")
 
 
 def main():
-    verb = sys.argv[1] if len(sys.argv) > 1 else ""
+    verb, path = (sys.argv[1:] + ["", ""])[:2]
     if verb == "agree":
-        agree()
-    elif verb in ("apply", "sync", "fold", "verify") and len(sys.argv) == 3:
-        tree = Tree(sys.argv[2])
-        if verb == "apply":
-            tree.apply()
-        elif verb == "sync":
-            tree.settle(both_ways=False)
-        elif verb == "verify":
-            tree.verify()
-        else:
-            number = os.environ.get("PATCH", "")
-            if number and not number.isdigit():
-                raise Problem(f"PATCH={number}: not a number")
-            tree.fold(int(number or 0))
-    else:
+        return agree()
+    if verb not in ("apply", "sync", "fold", "verify") or not path:
         sys.exit(__doc__)
+    number = os.environ.get("PATCH") or "0"
+    if verb == "fold" and not number.isdigit():
+        raise Problem(f"PATCH={number}: not a number")
+    tree = Tree(path)
+    return {"apply": tree.apply, "verify": tree.verify, "sync": lambda: tree.settle(both_ways=False),
+            "fold": lambda: tree.fold(int(number))}[verb]() and None
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Problem as problem:
-        print(f"exithand: {problem}", file=sys.stderr)
-        sys.exit(problem.code)
+    harness.run(main)

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_every_verb_has_a_line_in_help_and_runs(top):
 def test_complaint_is_told_whatever_the_status(top):
     """H7: the command's status hid a complaint of the kernel with the same number."""
     for status in ("0", "1", "3"):
-        done = verb(top, "exec", "true", STATUS=status, CONSOLE=SPLAT + CONSOLE)
+        done = verb(top, "exec", CMD="true", STATUS=status, CONSOLE=SPLAT + CONSOLE)
         assert done.returncode == 3
         assert "exithand: the kernel complained: [    5.1" in done.stderr
 
@@ -141,7 +142,7 @@ def test_bug_of_the_judge_is_no_failed_test(top):
     """H7: a traceback of verdict.py ended with 1."""
     judge = top / "scripts/lib/verdict.py"
     judge.write_text(judge.read_text().replace("def judge(args):", "def judge(args):\n    boom", 1))
-    done = verb(top, "exec", "true")
+    done = verb(top, "exec", CMD="true")
     assert done.returncode == 6
     assert done.stderr.splitlines()[-1].startswith("exithand: verdict.py failed: NameError")
 
@@ -165,7 +166,8 @@ def test_output_that_nobody_reads(top):
     """H3: `make exec CMD='seq 1000000' | head -1` hung until the limit."""
     vng(top, f"seq 1000000; {GUEST}")
     began = time.monotonic()
-    with subprocess.Popen([top / "scripts/verbs/exec", "seq"], stdout=subprocess.PIPE) as run:
+    with subprocess.Popen([top / "scripts/verbs/exec"], stdout=subprocess.PIPE,
+                          env=os.environ | {"CMD": "seq"}) as run:
         assert run.stdout.readline() == b"1\n"
         run.stdout.close()
         try:
@@ -230,25 +232,28 @@ def test_a_build_does_not_replace_the_kernel_of_a_run(top):
     """H9: exec let others build before it had booted."""
     vng(top, f"cat $kernel; touch $run/../waits; for i in {{1..99}}; do [ -e $run/../go ] || sleep 0.1; done\n"
              f"cat $kernel; {GUEST}")
-    with subprocess.Popen([top / "scripts/verbs/exec", "true"], text=True, stdout=subprocess.PIPE) as run:
+    with subprocess.Popen([top / "scripts/verbs/exec"], text=True, stdout=subprocess.PIPE,
+                          env=os.environ | {"CMD": "true"}) as run:
         while not (top / "build/waits").exists():
+            assert run.poll() is None
             time.sleep(0.05)
         # Nobody needs to wait for that run, either.
         script(top / "scripts/lib/build", f"echo second >{top}/build/linux/obj-default/arch/x86/boot/bzImage")
         (top / "build/go").touch()
-        assert verb(top, "exec", "true").stdout == "second\nsecond\n"
+        assert verb(top, "exec", CMD="true").stdout == "second\nsecond\n"
         assert run.communicate()[0] == "first\nfirst\n"
 
 
 def test_results_are_of_one_run(top):
     """H9: two runs at the same time left a mixture."""
-    runs = [subprocess.Popen([top / "scripts/verbs/exec", "true"],
-                             env=os.environ | {"CONSOLE": CONSOLE + f"status {n}\n", "STATUS": str(n)})
-            for n in range(10, 18)]
-    for run in runs:
-        run.wait()
+    ready = "$(ls $run/../run.*/ready | wc -l)"
+    vng(top, f"touch $run/ready; for i in {{1..99}}; do [ {ready} = 8 ] || sleep 0.1; done; {GUEST}")
+    runs = [subprocess.Popen([top / "scripts/verbs/exec"], env=os.environ | {
+        "CMD": "true", "CONSOLE": CONSOLE + f"status {n}\n" * 9999, "STATUS": str(n)})
+        for n in range(10, 18)]
+    assert [run.wait() for run in runs] == list(range(10, 18))
     console = (top / "build/results/console.log").read_text()
-    assert f"status {summary(top)['status']}\n" in console
+    assert console.count(f"status {summary(top)['status']}\n") == 9999
 
 
 @pytest.mark.parametrize("name", ["tree", "patches", "run", "test", "exec", "check"])
@@ -326,3 +331,66 @@ def test_base_that_the_series_was_not_made_on(top, base, said):
         subprocess.run(["git", "-C", tree, *args], check=True)
     done = verb(top, "tree")
     assert (done.returncode, done.stderr) == (0, said)
+
+
+# -- fold -------------------------------------------------------------------
+
+@pytest.fixture(name="series")
+def small_series(top):
+    """A kernel tree with three patches on it, folded into patches/."""
+    tree = top / "build/linux"
+
+    def git(*args):
+        return subprocess.run(["git", "-C", tree, *args], check=True, text=True, capture_output=True).stdout
+
+    def commit(subject, **files):
+        for name, text in files.items():
+            write(tree / name.replace("__", "/") , text)
+        git("add", "--force", ".", ":!obj-default")
+        git("commit", "-q", "-m", f"{subject}\n\n# a heading\nWhy.")
+
+    def fold(**env):
+        return subprocess.run([sys.executable, top / "scripts/lib/series.py", "fold", tree], text=True,
+                              check=False, capture_output=True, env=os.environ | env)
+    git("init", "-q", "-b", "exithand")
+    git("config", "user.name", "Tester")
+    git("config", "user.email", "tester@localhost")
+    write(tree / ".git/info/exclude", "/obj-*/\n")
+    commit("Linux 0.0", rust__lib="//\n")
+    git("tag", "base")
+    subprocess.run([sys.executable, top / "scripts/lib/series.py", "apply", tree], check=True)
+    commit("one", rust__a="1\n2\n3\n4\n5\n6\n7\n8\n9\n", rust__b="b\n")
+    commit("two", rust__a="1\n2\n3\n4\n5\n6\n7\n8\nnine\n")
+    commit("three", rust__c="c\n")
+    assert fold().returncode == 0
+    return fold
+
+
+def patch(top, number):
+    return next((top / "patches").glob(f"000{number}-*.patch")).read_text()
+
+
+def test_fold_into_the_patch_that_has_it(top, series):
+    write(top / "rust/a", "one\n2\n3\n4\n5\n6\n7\n8\nnine\n")
+    write(top / "rust/b", "B\n")
+    (top / "rust/c").unlink()
+    write(top / "rust/d", "d\n")
+    done = series(PATCH="1")
+    assert done.returncode == 6 and "rust/c is not in that patch yet; choose a later PATCH=N" in done.stderr
+    (top / "rust/d").unlink()
+    write(top / "rust/c", "c\n")
+    assert series(PATCH="1").returncode == 0
+    assert "\n+one\n" in patch(top, 1) and "\n+B\n" in patch(top, 1) and "\n-9\n+nine\n" in patch(top, 2)
+    assert all("\n# a heading\nWhy.\n" in patch(top, n) for n in (1, 2, 3))
+
+
+def test_fold_of_what_a_later_patch_changes(top, series):
+    before = [patch(top, n) for n in (1, 2, 3)]
+    write(top / "rust/a", "1\n2\n3\n4\n5\n6\n7\n8\nNINE\n")
+    done = series(PATCH="1")
+    assert done.returncode == 6
+    assert done.stderr == ("exithand: the change to rust/a does not fit that patch, a later one changes"
+                           " the same lines; rebase in build/linux instead\n")
+    assert before == [patch(top, n) for n in (1, 2, 3)]
+    assert series().returncode == 0
+    assert "\n-9\n+NINE\n" in patch(top, 2)
