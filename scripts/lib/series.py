@@ -37,13 +37,8 @@ FOLDERS = {
     "tools-testing-selftests": "tools/testing/selftests",
 }
 JUNK = re.compile(r"(^|/)(\.#.*|#.*#|.*~|.*\.(swp|orig|rej|pyc)|__pycache__)(/|$)")
-# The same bytes whatever git the user has set up.
-FORMAT = [
-    "--zero-commit", "--no-signature", "--abbrev=12", "--numbered",
-    "--no-thread", "--no-attach", "--no-renames", "--no-ext-diff",
-    "--no-textconv", "--no-base", "--diff-algorithm=myers", "--unified=3",
-    "--src-prefix=a/", "--dst-prefix=b/", "--stat=72", "--suffix=.patch",
-]
+# With git_env(), the same bytes whatever git the user has set up.
+FORMAT = ["--zero-commit", "--no-signature", "--abbrev=12", "--numbered", "--no-renames", "--stat=72"]
 
 
 class DoesNotApply(Problem):
@@ -58,10 +53,7 @@ def git_env():
 
 
 def run(args, check=True, **kw):
-    kw.setdefault("env", git_env())
-    kw.setdefault("stdin", None if "input" in kw else subprocess.DEVNULL)
-    if "input" in kw:
-        del kw["stdin"]
+    kw = {"env": git_env(), "input": b"", **kw}
     done = subprocess.run(args, capture_output=True, check=False, **kw)
     if check and done.returncode:
         raise Problem(f"`{' '.join(map(str, args))}` failed: "
@@ -90,21 +82,13 @@ def to_folder(path):
 
 def folder_files():
     """{path in the kernel: (mode, bytes)} of all files in our folders."""
-    found = {}
-    for folder, prefix in FOLDERS.items():
-        for root, _, names in os.walk(TOP / folder):
-            for name in names:
-                file = Path(root, name)
-                rel = str(file.relative_to(TOP / folder))
-                if not JUNK.search(rel):
-                    found[f"{prefix}/{rel}"] = read(file)
-    return found
+    return {f"{prefix}/{rel}": read(file)
+            for folder, prefix in FOLDERS.items() for file in (TOP / folder).rglob("*")
+            if file.is_file() and not JUNK.search(rel := str(file.relative_to(TOP / folder)))}
 
 
 def read(file):
     """(mode, bytes), or None if there is no such file."""
-    if file.is_symlink():
-        return "120000", os.readlink(file).encode()
     if not file.is_file():
         return None
     return ("100755" if os.access(file, os.X_OK) else "100644"), file.read_bytes()
@@ -120,15 +104,9 @@ def write(file, content):
             file = file.parent
             file.rmdir()
         return
-    mode, data = content
     file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_symlink() or mode == "120000":
-        file.unlink(missing_ok=True)
-    if mode == "120000":
-        file.symlink_to(data.decode())
-        return
-    file.write_bytes(data)
-    file.chmod(0o755 if mode == "100755" else 0o644)
+    file.write_bytes(content[1])
+    file.chmod(int(content[0][-3:], 8))
 
 
 def digest(content):
@@ -322,8 +300,6 @@ class Tree:
     def fold(self, number):
         self.check_on_branch()
         self.apply()
-        if patches_digest() != self.applied_digest():
-            raise Problem(f"patches/ and {self.name} both changed")
         dirty = self.dirty()
         if dirty:
             raise Problem(f"{self.name}/{dirty[0]} has uncommitted changes"

@@ -41,6 +41,7 @@ LISTS = TOP / "qemu-config"
 END_MARK = "exithand: end of run"
 LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
+Unable = Problem  # as mutant.py calls it
 # What a run leaves in build/results/.
 KEPT = ("console.log", "test.ktap", "negative.ktap")
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}

@@ -60,7 +60,8 @@ def clone(tmp_path, monkeypatch):
     write(top / "build/linux/obj-default/arch/x86/boot/bzImage", "first\n")
     write(top / "build/linux/obj-default/.config", "")
     for name in ("KDIR", "CONFIG", "BASE", "MUTANT", "OTHER", "EACH", "V", "CMD", "T", "QUICK",
-                 "RUN_LIMIT", "EXEC_LIMIT", "TEST_LIMIT", "MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+                 "RUN_LIMIT", "EXEC_LIMIT", "TEST_LIMIT", "MAKEFLAGS", "MFLAGS", "MAKELEVEL",
+                 "EXITHAND_LOCKED", "PYTHONPATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("EXITHAND_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("ACCEL", "tcg")
