@@ -55,29 +55,21 @@ KERNEL = re.compile(r"<[0-7]>|^(?=\[ *\d+\.\d+\])|(?=\*\* \d+ printk messages dr
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 
 
-def entries(file):
-    """[(pattern, reason)] of one of our lists; a list that cannot be read is an error."""
+def entries(name, fields, read_as=str):
+    """The entries of one of our lists, which have that many fields: expressions, but the
+    last one of several is a reason. A list that cannot be read is an error."""
+    found = []
     try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise Problem(f"cannot read {file.name}: {error.strerror}") from error
-    found = [line.partition("\t") for line in lines if line.strip() and not line.startswith("#")]
-    return [(pattern, reason.strip()) for pattern, _, reason in found]
-
-
-def with_reasons(file):
-    found = entries(file)
-    for pattern, reason in found:
-        if not reason:
-            raise Problem(f"{file.name}: no reason given for {pattern}")
+        for line in (LISTS / name).read_text().splitlines():
+            if not line.strip() or line.startswith("#"):
+                continue
+            parts = line.split("\t")
+            if len(parts) != fields or not all(part.strip() for part in parts):
+                raise Problem(f"{name}: {fields} fields are due, the last one a reason: {parts[0]}")
+            found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
+    except (OSError, re.error) as error:
+        raise Problem(f"cannot read {name}: {error}") from error
     return found
-
-
-def regex(pattern, file):
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise Problem(f"{file}: {pattern}: {error}") from error
 
 
 def kernel_lines(directory):
@@ -89,16 +81,11 @@ def kernel_lines(directory):
     return lines + read(directory / "leaks").splitlines()
 
 
-def reports(lines, lists=LISTS):
+def reports(lines):
     """[(first, last, reason)]: reports of several lines that are no complaints, as
     splat-reports has them. One that does not end, or holds what makes it a complaint,
     is none of these."""
-    file, kinds, found, i = lists / "splat-reports", [], [], 0
-    for first, rest in entries(file):
-        fields = [first, *rest.split("\t")]
-        if len(fields) != 4 or not all(f.strip() for f in fields):
-            raise Problem(f"{file.name}: not four fields: {first}")
-        kinds.append([regex(f, file.name) for f in fields[:3]] + [fields[3].strip()])
+    kinds, found, i = entries("splat-reports", 4), [], 0
     while i < len(lines):
         for begin, end, complaint, reason in kinds:
             if not begin.search(lines[i]):
@@ -112,14 +99,14 @@ def reports(lines, lists=LISTS):
     return found
 
 
-def splats(lines, lists=LISTS):
+def splats(lines):
     """Numbers of the console's lines with which the kernel complains."""
-    deny = [regex(p, "splat-deny") for p, _ in entries(lists / "splat-deny")]
-    allow = [regex(p, "splat-allow") for p, _ in with_reasons(lists / "splat-allow")]
+    deny = [deny for deny, _ in entries("splat-deny", 1)]
+    allow = [allow for allow, _ in entries("splat-allow", 2)]
     if not deny:
         raise Problem("splat-deny is empty")
     # What else is said in the middle of a report, by another CPU, counts.
-    quiet = {n for first, last, _ in reports(lines, lists) for n in range(first, last + 1)
+    quiet = {n for first, last, _ in reports(lines) for n in range(first, last + 1)
              if n == first or "Call Trace:" in lines[n]}
     return [i for i, line in enumerate(lines) if i not in quiet
             and any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
@@ -178,11 +165,11 @@ def judge_ktap(text):
     return tests, short
 
 
-def own_skips(tests, lists=LISTS):
-    allowed = [p for p, _ in with_reasons(lists / "skip-allow")]
+def own_skips(tests):
+    allowed = [name for name, _ in entries("skip-allow", 2, fnmatch.translate)]
     return [t for t in tests
             if t["result"] == "skip" and t["name"].split("/")[1].startswith(OURS)
-            and not any(fnmatch.fnmatch(t["name"], p) for p in allowed)]
+            and not any(name.fullmatch(t["name"]) for name in allowed)]
 
 
 def judge_kunit(directory):
