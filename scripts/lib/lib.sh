@@ -81,23 +81,21 @@ why() {
 
 # -- wait -------------------------------------------------------------------
 
-# lock FILE TEXT: hold FILE until this process ends.
+# lock FILE TEXT: hold FILE until this process ends. The scripts that it calls need
+# not wait for this clone's lock again.
 lock() {
+	[ "$1" != "${EXITHAND_LOCKED:-}" ] || return 0
 	mkdir -p "$(dirname "$1")"
 	exec {lock_fd}>>"$1"
 	if ! flock -n "$lock_fd"; then
 		note "== waiting for $2"
 		flock "$lock_fd"
 	fi
+	[ "$1" != "$build/lock" ] || export EXITHAND_LOCKED=$1
 }
 
-# lock_clone: hold this clone's lock, without which no script changes build/. The
-# scripts that this one calls need not ask for it again.
-lock_clone() {
-	[ -z "${EXITHAND_LOCKED:-}" ] || return 0
-	lock "$build/lock" "another run in this clone"
-	export EXITHAND_LOCKED=1
-}
+# lock_clone: no script changes build/ without it.
+lock_clone() { lock "$build/lock" "another run in this clone"; }
 
 # seconds NAME DEFAULT: set $limit to the user's variable of that name, if there
 # is one.
@@ -305,6 +303,7 @@ vm_py() {
 release_clone() {
 	boot_image=$run/bzImage
 	cp "$obj/arch/x86/boot/bzImage" "$boot_image"
+	unset EXITHAND_LOCKED
 	flock -u "$lock_fd"
 }
 

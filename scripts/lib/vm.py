@@ -36,12 +36,10 @@ from pathlib import Path
 import harness
 from harness import TOP, Problem, read, say
 
-ENDED, HUNG, DIED, FAILED = 0, 4, 5, 6
 PROBE_SECONDS = 20
 GIVE_UP_SECONDS = 10
-
-
-# How it ended, in words.
+# How it ended, and that in words.
+ENDED, HUNG, DIED, FAILED = 0, 4, 5, 6
 END = {ENDED: "ended", HUNG: "hung", DIED: "died", FAILED: "not started"}
 
 
