@@ -75,8 +75,10 @@ step() {
 # and again where it cannot reach its index, and its last word is then that it
 # found no version.
 why() {
-	sed -n "s/.* after connection broken by '\(.*\)': .*/\1/p; s/^[EW]: //p" "$log" | grep -m 1 . ||
-		grep -m 1 ERROR "$log" || tail -n 1 "$log"
+	local reason
+	reason=$(sed -n "s/.* after connection broken by '\(.*\)': .*/\1/p; s/^[EW]: //p" "$log")
+	[ -n "$reason" ] || reason=$(grep ERROR "$log") || reason=$(tail -n 1 "$log")
+	printf '%s' "${reason%%$'\n'*}"
 }
 
 # -- wait -------------------------------------------------------------------
@@ -257,7 +259,7 @@ kmake() {
 	local tool args=(LLVM=1 "CC=ccache clang")
 	for tool in rustc:RUSTC rustc:HOSTRUSTC rustdoc:RUSTDOC rustfmt:RUSTFMT \
 		clippy-driver:CLIPPY_DRIVER bindgen:BINDGEN; do
-		args+=("${tool#*:}=$(command -v "${tool%:*}")")
+		args+=("${tool#*:}=$(command -v "${tool%:*}" || true)")
 	done
 	[ "$CONFIG" != arm64 ] || args+=(ARCH=arm64)
 	# Not in ccache's depend mode, which does not see that an assembler file has

@@ -316,6 +316,25 @@ def test_kdir_is_copied_again_when_it_changed(top, kdir, git):
     assert lay_out(top, kdir) == {"base.c": "copied\n"}
 
 
+@pytest.mark.parametrize("git, expected", [
+    ([], [".gitignore", "Makefile", "fs/proc/.gitignore", "fs/proc/base.c"]),
+    (["Makefile", ".gitignore", "fs/proc/base.c"], [".gitignore", "Makefile", "fs/proc/base.c"]),
+])
+def test_what_of_kdir_is_copied(top, tmp_path, git, expected):
+    for name in ("Makefile", ".gitignore", "fs/proc/.gitignore", "fs/proc/base.c", "vmlinux",
+                 "fs/proc/base.o", ".config", "arch/x86/include/generated/x.h", "include/config/X"):
+        write(tmp_path / "tree" / name, "*.o\n")
+    if git:
+        subprocess.run(["git", "-C", tmp_path / "tree", "init", "-q"], check=True)
+        subprocess.run(["git", "-C", tmp_path / "tree", "add", *git], check=True)
+    subprocess.run([top / "scripts/lib/layout", tmp_path / "new", "Linux 0.0"], check=True,
+                   env=os.environ | {"KDIR": str(tmp_path / "tree")})
+    listed = subprocess.run(["git", "-C", tmp_path / "new", "ls-files"], check=True, text=True,
+                            capture_output=True).stdout.split()
+    assert listed == expected
+    assert (tmp_path / "tree/.git").is_dir() == bool(git)
+
+
 @pytest.mark.parametrize("base, said", [
     ("Linux 7.3.4 (linux-source-7.3 7.3.4-1)", ""),
     ("Linux 7.3.3 (linux-source-7.3 7.3.3-2)", "   patches/ was made on Linux 7.3.3 (linux-source-7.3"
