@@ -291,7 +291,8 @@ at_exit=:
 new_run() {
 	mkdir -p "$build" "$results"
 	rm -f "$results"/{console.log,test.ktap,negative.ktap,summary.json}
-	run=$(mktemp -d "$build/run.$BASHPID.XXXXXX")
+	local pid=$BASHPID # mktemp has another one
+	run=$(mktemp -d "$build/run.$pid.XXXXXX")
 	trap '$at_exit; rm -rf "$build/run.$BASHPID".*' EXIT
 }
 

@@ -3,8 +3,9 @@
 
 usage: send.py inputs | write TREE DIR | check TREE DIR   (scripts/verbs/send calls these)
 
-inputs  fail unless FROM, V and RFC are what they must be
-write   the mails into DIR; fail unless this repository's tags and patches/ fit V
+inputs  fail unless FROM, VERSION and RFC are what they must be, and this repository
+        has that version of the series
+write   the mails into DIR
 check   fail unless the mails in DIR are in order, and give the commits of TREE
 """
 
@@ -18,73 +19,33 @@ import sys
 import tempfile
 from pathlib import Path
 
+import harness
 import series
-from series import Problem, TOP, run
+from harness import Problem, TOP
 
-ODD = "surrogateescape"
-USAGE = "make send FROM='Name <address>'"
-# What stands in examples and in fresh settings, and is nobody's.
-NOBODY = {"your name", "your full name", "name", "full name", "real name", "first last",
-          "first name last name", "firstname lastname", "john doe", "jane doe", "anonymous",
-          "unknown", "nobody", "noname", "root", "user", "username", "tester", "author",
-          "submitter", "developer", "maintainer"}
-NO_MAILBOX = re.compile(r"(your.*|name|user|username|address|you|nobody|anonymous|"
-                        r".*no-?reply.*|do-?not-?reply)", re.I)
-NO_DOMAIN = re.compile(r"(.*\.)?(example\.(com|net|org)|yourdomain\..*|domain\.(com|tld)|"
-                       r"no-?reply\..*|(example|invalid|test|localhost|local|localdomain|"
-                       r"internal|home|lan))", re.I)
-ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d]([a-z\d-]*[a-z\d])?(\.(?!$)|$))+",
-                     re.I | re.A)
+ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d-]+\.)+[a-z\d-]+", re.I | re.A)
 # Whom get_maintainer.pl names as these is written to; all others get a copy.
-MAINTAINS = {"maintainer", "supporter", "odd fixer"}
+MAINTAINS = ("maintainer", "supporter", "odd fixer")
 
 
 class Wrong(Problem):
     code = 1
 
 
-def no_address(address):
-    """Why nobody can be reached there, or None."""
-    if not ADDRESS.fullmatch(address):
-        return "is no mail address"
-    local, domain = address.rsplit("@", 1)
-    if "." not in domain:
-        return "has no dot in its domain"
-    if NO_DOMAIN.fullmatch(domain) or NO_MAILBOX.fullmatch(local):
-        return "is a placeholder"
-    return None
-
-
 def sender():
-    """(name, address) of FROM, if they can be somebody's."""
-    given = os.environ.get("FROM", "")
-    if not given.strip():
-        raise Problem(f"nobody to send it as; {USAGE}")
-
-    def refuse(why):
-        raise Problem(f"FROM={given!r}: {why}; {USAGE}")
-
-    if not given.isprintable():
-        refuse("that is no printable UTF-8")
-    parts = re.fullmatch(r'\s*"?([^<>"]*?)"?\s*<\s*([^<>\s]*)\s*>\s*', given)
-    if not parts:
-        refuse("that is no name and address")
-    name, address = parts[1].strip(), parts[2]
-    if not any(c.isalpha() for c in name) or "@" in name:
-        refuse("there is no name in it")
-    if re.sub(r"[\W_]+", " ", name).strip().casefold() in NOBODY:
-        refuse(f"{name!r} is nobody's name")
-    why = no_address(address)
-    if why:
-        refuse(f"<{address}> {why}")
-    return name, address
+    """(name, address) of FROM."""
+    given = os.environ.get("FROM", "").strip()
+    parts = re.fullmatch(r'"?([^<>"@]*[^\W\d_][^<>"@]*?)"? *<([^<>\s]+)>', given)
+    if not parts or not given.isprintable() or not ADDRESS.fullmatch(parts[2]):
+        raise Problem((f"FROM={given!r}: that is no name and address" if given
+                       else "nobody to send it as") + "; make send FROM='Name <address>'")
+    return parts[1], parts[2]
 
 
 def version():
-    """V, where V=1 shows everything, as for all verbs, and is the first version."""
-    given = os.environ.get("V", "") or "1"
+    given = os.environ.get("VERSION", "") or "1"
     if not re.fullmatch(r"[1-9]\d?", given):
-        raise Problem(f"V={given}: not a version; V=2 for the second, and so on")
+        raise Problem(f"VERSION={given}: not a version; VERSION=2 for the second, and so on")
     return int(given)
 
 
@@ -92,7 +53,11 @@ def rfc():
     given = os.environ.get("RFC", "")
     if given not in ("", "0", "1"):
         raise Problem(f"RFC={given}: give RFC=1, or leave it out")
-    return given == "1"
+    return ["--rfc"] * (given == "1")
+
+
+def own_git(*args, check=True):
+    return series.run(["git", "-C", str(TOP), *args], check).stdout
 
 
 def tagged(number):
@@ -101,31 +66,31 @@ def tagged(number):
     Whoever sends a version tags it; the tag is the one record of what was sent.
     """
     tag = f"refs/tags/v{number}"
-    git = ["git", "-C", str(TOP)]
-    if run(git + ["rev-parse", "-q", "--verify", tag + "^{commit}"], check=False).returncode:
+    if not own_git("rev-parse", "-q", "--verify", tag + "^{commit}", check=False):
         return None
-    names = run(git + ["ls-tree", "-z", "--name-only", tag, "patches/"]).stdout.decode().split("\0")
-    return {Path(n).name: run(git + ["show", f"{tag}:{n}"]).stdout
+    names = own_git("ls-tree", "-z", "--name-only", tag, "patches/").decode().split("\0")
+    return {Path(n).name: own_git("show", f"{tag}:{n}")
             for n in sorted(names) if re.fullmatch(r"patches/\d.*\.patch", n)}
 
 
-def check_repository():
+def check_inputs():
+    sender()
+    rfc()
     number = version()
     if number > 1 and not tagged(number - 1):
-        raise Problem(f"V={number}: this repository has no tag v{number - 1} to compare with;"
+        raise Problem(f"VERSION={number}: this repository has no tag v{number - 1} to compare with;"
                       f" git tag v{number - 1} COMMIT, for the commit that was sent")
     if number > 1 and not re.search(rf"^changes (since|from) v{number - 1}\b", cover_letter()[2],
                                     re.I | re.M):
-        raise Problem(f"V={number}: patches/0000-cover-letter.txt has no section \"Changes since"
-                      f" v{number - 1}\"; say there what has changed, and why")
+        raise Problem(f"VERSION={number}: patches/0000-cover-letter.txt has no section \"Changes"
+                      f" since v{number - 1}\"; say there what has changed, and why")
     # What is sent is what the tag will name.
-    changed = run(["git", "-C", str(TOP), "status", "--porcelain", "--", "patches"]).stdout
-    if changed:
+    if own_git("status", "--porcelain", "--", "patches"):
         raise Problem("patches/ has changes that are not committed; commit them, so that"
                       f" the tag v{number} can name what was sent")
-    sent = tagged(number)
-    if sent is not None and sent != {p.name: p.read_bytes() for p in series.our_patches()}:
-        raise Problem(f"tag v{number} holds another series, that was sent; make send V={number + 1}")
+    if tagged(number) not in (None, {p.name: p.read_bytes() for p in series.our_patches()}):
+        raise Problem(f"tag v{number} holds another series, that was sent;"
+                      f" make send VERSION={number + 1}")
 
 
 def cover_letter():
@@ -140,175 +105,140 @@ class Mails:
     """The series in TREE, as mails in DIR."""
 
     def __init__(self, tree, path):
-        self.tree, self.path = tree, Path(path)
-        name, address = sender()
+        self.tree, self.path = series.Tree(tree), Path(path)
         self.env = series.git_env()
-        for who in ("AUTHOR", "COMMITTER"):
-            self.env.update({f"GIT_{who}_NAME": name, f"GIT_{who}_EMAIL": address})
+        self.env["GIT_COMMITTER_NAME"], self.env["GIT_COMMITTER_EMAIL"] = sender()
         # As git writes it: some drop a dot at the end, for one.
-        self.who = tree.git("var", "GIT_AUTHOR_IDENT", env=self.env).rsplit(" ", 2)[0]
+        self.who = self.tree.git("var", "GIT_COMMITTER_IDENT", env=self.env).rsplit(" ", 2)[0]
 
     def files(self):
         return sorted(self.path.glob("*.patch"))
 
-    def signed(self, tip):
-        """The commits base..tip again, as the sender's, signed off; the last one."""
-        parent = self.tree.commit_id("base")
-        for commit in self.tree.series(tip):
-            date, message = self.tree.git("log", "-1", "--format=%ad%n%B", "--date=raw",
-                                          commit).split("\n", 1)
-            message = self.tree.git("interpret-trailers", "--no-divider", "--trailer",
-                                    f"Signed-off-by: {self.who}",
-                                    input=(message.rstrip("\n") + "\n").encode(errors=ODD))
-            parent = self.tree.git("commit-tree", commit + "^{tree}", "-p", parent,
-                                   env=dict(self.env, GIT_AUTHOR_DATE=date),
-                                   input=message.encode(errors=ODD)).strip()
-        return parent
-
-    def earlier(self, number):
-        """The series of that version as commits on the same base."""
-        with tempfile.TemporaryDirectory(prefix="exithand-earlier.") as tmp:
-            for name, patch in tagged(number).items():
-                Path(tmp, name).write_bytes(patch)
-            try:
-                return self.signed(self.tree.am(sorted(Path(tmp).iterdir())))
-            except series.DoesNotApply as problem:
-                raise Problem(f"the series of tag v{number} does not apply to {self.tree.version},"
-                              " so there is no range-diff; make one on its own base by hand,"
-                              " and send with git format-patch") from problem
+    def commits(self, patches):
+        """The last of the commits that {name: patch} makes on the base, as the sender's."""
+        with tempfile.TemporaryDirectory(prefix="exithand-send.") as tmp:
+            for name, patch in patches.items():
+                header, body = re.split(rb"^From: .*\n(?: .*\n)*", patch, maxsplit=1, flags=re.M)
+                Path(tmp, name).write_bytes(header + f"From: {self.who}\n".encode() + body)
+            return self.tree.am(sorted(Path(tmp).iterdir()))
 
     def write(self):
-        check_repository()
         number = version()
-        options = ["--cover-letter", "--thread=shallow"]
+        options = ["--cover-letter", "--thread=shallow", "--signoff", *rfc()]
         if number > 1:
+            try:
+                earlier = self.commits(tagged(number - 1))
+            except series.DoesNotApply as problem:
+                raise Problem(f"the series of tag v{number - 1} does not apply to {self.tree.version},"
+                              " so there is no range-diff; make one on its own base by hand,"
+                              " and send with git format-patch") from problem
             # A patch that was rewritten in large parts is the same one still.
-            options += [f"-v{number}", f"--range-diff=base..{self.earlier(number - 1)}",
-                        "--creation-factor=80"]
-        if rfc():
-            options.append("--rfc")
+            options += [f"-v{number}", f"--range-diff=base..{earlier}", "--creation-factor=80"]
+        tip = self.commits({p.name: p.read_bytes() for p in series.our_patches()})
         self.tree.git("format-patch", "--quiet", *series.FORMAT, *options, "-o", str(self.path),
-                      f"base..{self.signed('applied')}", env=self.env)
+                      f"base..{tip}", env=self.env)
         cover, *patches = self.files()
-        to, cc = {}, {}
-        copies = cover_letter()[1]
+        self.fill_in(cover)
+        to, cc, copies = [], [], cover_letter()[1]
         for patch in patches:
             mine = self.recipients(patch)
-            mine[1].extend(c for c in copies if c[1] not in [a for _, a in mine[0] + mine[1]])
-            self.add_header(patch, address_lines(*mine))
-            for all_of, some in zip((to, cc), mine):
-                all_of.update(dict.fromkeys(some))
-        self.fill_in(cover)
-        self.add_header(cover, address_lines(to, [a for a in cc if a not in to]))
+            self.address(patch, mine[0], mine[1] + copies)
+            to, cc = to + mine[0], cc + mine[1] + copies
+        self.address(cover, to, cc)
 
     def recipients(self, patch):
         """Who is to be written to, and who gets a copy."""
         # No git: what is laid out here has no history, only us.
-        said = run(["perl", "scripts/get_maintainer.pl", "--no-tree", "--no-git",
-                    "--no-git-fallback", "--rolestats", str(patch)], cwd=self.tree.path,
-                   env=dict(self.env, HOME=str(self.path))).stdout.decode()
+        said = series.run(["perl", "scripts/get_maintainer.pl", "--no-tree", "--no-git",
+                           "--no-git-fallback", "--rolestats", str(patch)], cwd=self.tree.path,
+                          env=dict(self.env, HOME=str(self.path))).stdout.decode()
         to, cc, lists = [], [], []
         for line in said.splitlines():
             found = re.match(r"(.+?) \(([a-z ]+)[:)]", line)
             if not found:
                 raise Problem(f"get_maintainer.pl says what is not understood: {line}")
-            one = email.utils.parseaddr(found[1])
-            if found[2] in MAINTAINS:
-                to.append(one)
-            elif found[2].endswith("list"):
-                lists.append(one)
-            else:
-                cc.append(one)
-        if not to:
-            # Nobody maintains it: the list that is about it, else the one that is about all.
-            to = [l for l in lists if not l[1].startswith("linux-kernel@")] or lists
-        return to, [a for a in cc + lists if a not in to]
+            group = to if found[2] in MAINTAINS else lists if found[2].endswith("list") else cc
+            group.append(email.utils.parseaddr(found[1]))
+        # Nobody maintains it: the list that is about it, else the one that is about all.
+        return to or [l for l in lists if "linux-kernel@" not in l[1]] or lists, cc + lists
 
     @staticmethod
-    def add_header(mail, lines):
+    def address(mail, to, cc):
+        """Add the recipients, each once and on a line of its own, to a mail's header."""
+        to = dict.fromkeys(to)
+        cc = [one for one in dict.fromkeys(cc) if one not in to and one[1] not in [a for _, a in to]]
+        # Written as a name and an address, if it is somewhere.
+        cc = [one for one in cc if one[0] or one[1] not in [a for n, a in cc if n]]
         header, body = mail.read_bytes().split(b"\n\n", 1)
-        mail.write_bytes(header + b"".join(b"\n" + l.encode() for l in lines) + b"\n\n" + body)
+        for name, some in (("To", to), ("Cc", cc)):
+            if some:
+                header += f"\n{name}: ".encode() + ",\n ".join(map(email.utils.formataddr, some)).encode()
+        mail.write_bytes(header + b"\n\n" + body)
 
     def fill_in(self, cover):
         """Our text into git's cover letter, which has the shortlog and the diffstat."""
         subject, _, text = cover_letter()
-        if not subject.isascii():
-            subject = email.header.Header(subject, "utf-8").encode()
         # No base-commit: the base is a distribution's package, the commit that
         # it is laid out as here is nobody else's, and that package differs from
         # the tag in files of the distribution's own. So it is said in words.
         kernel, package = re.fullmatch(r"Linux (\S+) \((.*)\)", self.tree.version).groups()
-        text = (f"{text}\n\nBase: v{kernel} (as packaged by Debian, {package},\n"
-                "hence no base-commit). There are no prerequisite patches.")
-        mail = cover.read_text()
-        # git 2.39 does not encode it here.
-        sent_by = email.utils.formataddr(tuple(self.who[:-1].rsplit(" <", 1)), "utf-8")
-        mail = re.sub(r"^From: .*(\n .*)*", lambda _: f"From: {sent_by}", mail, count=1, flags=re.M)
-        for mark, ours in (("*** SUBJECT HERE ***", subject), ("*** BLURB HERE ***", text)):
-            mail = mail.replace(mark, ours, 1)
-        cover.write_text(mail)
-        if not mail.isascii() and "\nContent-Type: " not in mail.split("\n\n", 1)[0]:
-            self.add_header(cover, ["MIME-Version: 1.0", "Content-Type: text/plain; charset=UTF-8",
-                                    "Content-Transfer-Encoding: 8bit"])
+        text += (f"\n\nBase: v{kernel} (as packaged by Debian, {package},\n"
+                 "hence no base-commit). There are no prerequisite patches.")
+        header, body = cover.read_text().split("\n\n", 1)
+        # git 2.39 encodes neither of them here.
+        name, address = self.who[:-1].rsplit(" <", 1)
+        header = re.sub(r"^From: .*(\n .*)*", lambda _: "From: " + email.utils.formataddr((name, address)),
+                        header, flags=re.M)
+        subject = subject if subject.isascii() else email.header.Header(subject, "utf-8").encode()
+        header = header.replace("*** SUBJECT HERE ***", subject)
+        body = body.replace("*** BLURB HERE ***", text)
+        if "Content-Type: " not in header:
+            header += ("\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8"
+                       "\nContent-Transfer-Encoding: 8bit")
+        cover.write_text(f"{header}\n\n{body}")
 
     def check(self):
         cover, *patches = self.files()
         applied, fresh = (self.tree.git("log", "--reverse", "--format=%T", f"base..{c}")
                           for c in ("applied", self.tree.am(patches)))
         wrong = [] if fresh == applied else ["git am of the mails gives other trees than patches/"]
-        mails = {f.name: email.message_from_bytes(f.read_bytes(), policy=email.policy.default)
+        mails = {f: email.message_from_bytes(f.read_bytes(), policy=email.policy.default)
                  for f in (cover, *patches)}
-        for name, mail in mails.items():
-            wrong += [f"{name}: {what}" for what in self.amiss(mail, name == cover.name)]
-            if name != cover.name and (mail["In-Reply-To"] or "") != mails[cover.name]["Message-ID"]:
-                wrong.append(f"{name}: is no reply to the cover letter")
+        for file, mail in mails.items():
+            wrong += [f"{file.name}: {what}" for what in self.amiss(mail, mails[cover])]
         if wrong:
             raise Wrong("; ".join(wrong))
 
-    def amiss(self, mail, is_cover):
+    def amiss(self, mail, cover):
         """What is not in order in that mail."""
-        if plain(mail["From"].addresses) != [self.who]:
+        if [f"{a.display_name} <{a.addr_spec}>" for a in mail["From"].addresses] != [self.who]:
             yield f"is from {mail['From']}, not {self.who}"
         text = mail.get_content()
         signed = re.findall(r"^Signed-off-by: (.*)$", text.split("\n---\n")[0], re.M)
-        if not is_cover and signed != [self.who]:
+        if mail is cover:
+            if re.search(r"\*\*\* [A-Z]+ HERE \*\*\*", mail["Subject"] + text):
+                yield "is not filled in"
+        elif signed != [self.who]:
             yield f"is signed off by {' and '.join(signed) or 'nobody'}, not {self.who}"
-        if is_cover and re.search(r"\*\*\* [A-Z]+ HERE \*\*\*", mail["Subject"] + text):
-            yield "is not filled in"
-        to = mail["To"].addresses if mail["To"] else ()
-        if not to:
+        elif (mail["In-Reply-To"] or "") != cover["Message-ID"]:
+            yield "is no reply to the cover letter"
+        if not mail["To"]:
             yield "is to nobody"
-        for one in (*to, *(mail["Cc"].addresses if mail["Cc"] else ())):
-            if no_address(one.addr_spec):
-                yield f"goes to <{one.addr_spec}>, which {no_address(one.addr_spec)}"
-
-
-def plain(addresses):
-    return [f"{a.display_name} <{a.addr_spec}>" for a in addresses]
-
-
-def address_lines(to, cc):
-    """Headers, with one address a line."""
-    return [f"{name}: " + ",\n ".join(email.utils.formataddr(a, "utf-8") for a in addresses)
-            for name, addresses in (("To", to), ("Cc", cc)) if addresses]
+        for field in filter(None, (mail["To"], mail["Cc"])):
+            for one in field.addresses:
+                if not ADDRESS.fullmatch(one.addr_spec):
+                    yield f"goes to <{one.addr_spec}>, which is no mail address"
 
 
 def main():
-    verb = sys.argv[1] if len(sys.argv) > 1 else ""
-    if verb == "inputs" and len(sys.argv) == 2:
-        sender()
-        version()
-        rfc()
-    elif verb in ("write", "check") and len(sys.argv) == 4:
-        mails = Mails(series.Tree(sys.argv[2]), sys.argv[3])
-        mails.write() if verb == "write" else mails.check()
+    if sys.argv[1:] == ["inputs"]:
+        check_inputs()
+    elif sys.argv[1:2] in (["write"], ["check"]) and len(sys.argv) == 4:
+        mails = Mails(*sys.argv[2:])
+        mails.write() if sys.argv[1] == "write" else mails.check()
     else:
         sys.exit(__doc__)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Problem as problem:
-        print(f"exithand: {problem}", file=sys.stderr)
-        sys.exit(problem.code)
+    harness.run(main)

@@ -251,13 +251,13 @@ class Tree:
                          "--committer-date-is-author-date", *map(str, patches), check=False) \
                 if patches else None
             if done and done.returncode:
-                raise DoesNotApply(self.explain_am(done, there))
+                raise DoesNotApply(self.explain_am(done, there, patches))
             return there("rev-parse", "HEAD").stdout.decode().strip()
 
-    def explain_am(self, done, there):
+    def explain_am(self, done, there, patches):
         said = (done.stderr + done.stdout).decode(errors="replace")
         count = len(there("rev-list", "base..HEAD").stdout.split())
-        patch = our_patches()[count]
+        patch = patches[count]
         what = f"patches/{patch.name} does not apply to {self.version}: "
         where = re.search(r"^error: patch failed: (.*):(\d+)$", said, re.M)
         if where:

@@ -231,3 +231,247 @@ def test_each_is_interrupted(for_each):
     assert each.returncode in (130, -signal.SIGINT), said
     assert "Traceback" not in said
     assert not list((for_each / "build").glob("run.*"))
+
+
+# -- send -------------------------------------------------------------------
+
+FROM = "Ñandú, Ümit <umit@kernel.org>"
+GIT = f"""\
+case " $* " in
+*" --exec-path "*) echo ${{0%/*}} ;;
+*" send-email "*) printf '%s\\n' "$@" | sed -n 's/.*\\.patch/Dry-Sent &/p' ;;
+*) exec {shutil.which("git")} "$@" ;;
+esac
+"""
+MAINTAINER = """\
+my ($patch) = grep { /patch$/ } @ARGV;
+print "Nobody's <it\\@kernel.org> (maintainer:ALL (IT))\\n" if $patch =~ /0001/;
+print "\\"Paul E. Ö\\" <p\\@kernel.org> (reviewer:ALL)\\nl\\@kernel.org (open list:IT)\\n";
+print "linux-kernel\\@vger.kernel.org (open list)\\n";
+"""
+
+
+def own_commit(top):
+    git(top, "add", ".")
+    git(top, "commit", "-q", "--allow-empty", "-m", "series")
+
+
+def fold(top, code=0):
+    done = subprocess.run([sys.executable, top / "scripts/lib/series.py", "fold", top / "build/linux"],
+                          check=False, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    own_commit(top)
+
+
+def small_tree(top, version):
+    """A very small kernel, and a series of two patches on it."""
+    tree = top / "build/linux"
+    tree.mkdir(parents=True)
+    git(tree, "init", "-q", "-b", "exithand")
+    git(tree, "config", "user.name", "Tester")
+    git(tree, "config", "user.email", "tester@localhost")
+    commit(tree, version, **{"fs/proc/base.c": "".join(f"line {i}\n" for i in range(40)),
+                             "rust/kernel/lib.rs": "//\n"})
+    git(tree, "tag", "base")
+    subprocess.run([sys.executable, top / "scripts/lib/series.py", "apply", tree], check=True)
+    base = (tree / "fs/proc/base.c").read_text().replace("line 7\n", "line 7\nentry\n")
+    commit(tree, "proc: add exithand\n\nWhy.", **{"fs/proc/exithand/exithand.rs": "// one\n// two\n// three\n",
+                                                 "fs/proc/base.c": base})
+    commit(tree, "rust: add queue\n\nWhy.", **{"rust/kernel/queue.rs": "// queue\n"})
+    write(top / ".gitignore", "/build/\n/cache/\n__pycache__\n")
+    git(top, "init", "-q")
+    fold(top)
+    return tree
+
+
+@pytest.fixture
+def for_send(tmp_path):
+    clone(tmp_path)
+    tree = small_tree(tmp_path, "Linux 0.0 (linux-source-0.0 0.0-1)")
+    write(tmp_path / "patches/0000-cover-letter.txt",
+          "Subject: [PATCH 0/9] proc: exithand\nCc: api@kernel.org, p@kernel.org\n\nText.\n")
+    script(tmp_path / "cache/tools/bin/git", GIT)
+    script(tmp_path / "cache/tools/bin/git-send-email", "")
+    write(tree / "scripts/get_maintainer.pl", MAINTAINER)
+    write(tree / "scripts/checkpatch.pl", "")
+    write(tree / ".git/info/exclude", "/scripts/\n")
+    own_commit(tmp_path)
+    return tmp_path
+
+
+def send(top, code=0, **env):
+    return run(top, "send", code, **{"FROM": FROM, **env})
+
+
+def mails(top):
+    import email
+    import email.policy
+    files = sorted((top / "build/outgoing").iterdir())
+    for file in files:
+        assert file.read_bytes().split(b"\n\n", 1)[0].isascii(), file
+    return [email.message_from_bytes(f.read_bytes(), policy=email.policy.default) for f in files]
+
+
+def refused(top, code, **env):
+    """The last line of what it says; it leaves no mail, unless some were there."""
+    before = sorted((top / "build").glob("outgoing/*"))
+    _, said = send(top, code, **env)
+    assert sorted((top / "build").glob("outgoing/*")) == before
+    assert said.splitlines()[-1].startswith("exithand: "), said
+    return said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("who, right", [
+    ("", False), ("Name <address>", False), ("Kim Doe", False), ("Kim Doe kim@kernel.org", False),
+    ("Kim Doe <>", False), ("Kim Doe <kim>", False), ("Kim Doe <kim@kernel>", False),
+    ("<kim@kernel.org>", False), ("kim@kernel.org <kim@kernel.org>", False), ("... <kim@kernel.org>", False),
+    ("Kim Doe <kim@kernel..org>", False), ("Kim Doe <kïm@kernel.org>", False),
+    ("Kim Doe <kim@kernel.org> <x@kernel.org>", False), ("Kim\nDoe <kim@kernel.org>", False),
+    ("Kim Doe <kim.doe+lk@mail.kernel.org>", True), ("毛 <m@kernel.org>", True),
+    ('"O\'Nobody, E." <name.less@k-1.org>', True)])
+def test_send_from(monkeypatch, who, right):
+    import send as module
+    monkeypatch.setenv("FROM", who)
+    if right:
+        assert len(module.sender()) == 2
+        return
+    with pytest.raises(module.Problem, match="make send FROM="):
+        module.sender()
+
+
+def test_send(for_send):
+    said, _ = send(for_send)
+    assert f"git send-email --from='{FROM}'" in said
+    cover, first, second = mails(for_send)
+    for mail in (cover, first, second):
+        assert [(a.display_name, a.addr_spec) for a in mail["From"].addresses] == [
+            ("Ñandú, Ümit", "umit@kernel.org")]
+    for mail in (first, second):
+        assert mail.get_content().count(f"\n\nSigned-off-by: {FROM}\n---\n") == 1
+        assert mail["In-Reply-To"] == cover["Message-ID"]
+    assert first["Subject"] == "[PATCH 1/2] proc: add exithand"
+    assert cover["Subject"] == "[PATCH 0/2] proc: exithand"
+    everybody = ['"Paul E. Ö" <p@kernel.org>', "l@kernel.org", "linux-kernel@vger.kernel.org", "api@kernel.org"]
+    for mail, to in ((first, ["Nobody's <it@kernel.org>"]), (second, ["l@kernel.org"]),
+                     (cover, ["Nobody's <it@kernel.org>", "l@kernel.org"])):
+        assert [str(a) for a in mail["To"].addresses] == to
+        assert [str(a) for a in mail["Cc"].addresses] == [a for a in everybody if a not in to]
+    text = "\n" + cover.get_content()
+    for part in ("\nText.\n\nBase: v0.0 (", "linux-source-0.0 0.0-1", "Ñandú, Ümit (2):",
+                 "rust: add queue", "3 files changed"):
+        assert part in text
+    assert "base-commit:" not in text
+    tree = for_send / "build/linux"
+    git(tree, "checkout", "-q", "base")
+    git(tree, "am", "-q", *sorted((for_send / "build/outgoing").glob("000[12]*")))
+    assert git(tree, "diff", "applied") == ""
+    assert "Signed-off" not in (for_send / "patches/0001-proc-add-exithand.patch").read_text()
+    # What another file is doing in the directory is for the user to say.
+    write(for_send / "build/outgoing/letter.txt", "")
+    assert "letter.txt" in refused(for_send, 6)
+
+
+def test_send_in_english_only(for_send):
+    write(for_send / "patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: ä\n\nTëxt.\n")
+    own_commit(for_send)
+    send(for_send, FROM="Kim Doe <kim@kernel.org>")
+    cover = mails(for_send)[0]
+    assert cover["Subject"] == "[PATCH 0/2] proc: ä" and "Tëxt." in cover.get_content()
+
+
+def test_send_checks_the_mails(for_send, monkeypatch, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+
+    def call(verb):
+        return subprocess.run([sys.executable, for_send / "scripts/lib/send.py", verb, for_send / "build/linux",
+                               out], check=False, capture_output=True, text=True, env=dict(os.environ, **ENV))
+    monkeypatch.setenv("FROM", FROM)
+    assert call("write").returncode == 0 and call("check").returncode == 0
+    for name, old, new, said in (
+            ("0002-rust-add-queue", "+// queue", "+// other", "other trees"),
+            ("0002-rust-add-queue", "In-Reply-To:", "X-Reply-To:", "no reply to the cover"),
+            ("0002-rust-add-queue", "\nFrom: ", "\nFrom: A <a@kernel.org>\nX: ", "is from"),
+            ("0002-rust-add-queue", "Signed-off-by:", "Acked-by:", "by nobody"),
+            ("0002-rust-add-queue", "l@kernel.org", "l@localhost", "no mail address"),
+            ("0000-cover-letter", "Text.", "*** BLURB HERE ***", "not filled in")):
+        text = (out / f"{name}.patch").read_text()
+        assert old in text
+        write(out / f"{name}.patch", text.replace(old, new, 1))
+        done = call("check")
+        assert done.returncode == 1 and said in done.stderr, done.stderr
+        write(out / f"{name}.patch", text)
+
+
+def test_send_complaints(for_send):
+    tree = for_send / "build/linux"
+    # The earlier mails stay where no new ones take their place.
+    write(for_send / "build/outgoing/0001-old.patch", "")
+    for says, code, said in (("", 1, "0002-rust-add-queue.patch: is to nobody"),
+                             ('print "x <x\\@localhost> (maintainer:ALL)\\n";', 1, "no mail address"),
+                             ('print "What?\\n";', 6, "not understood")):
+        write(tree / "scripts/get_maintainer.pl", says)
+        assert said in refused(for_send, code)
+    write(tree / "scripts/get_maintainer.pl", MAINTAINER)
+    write(tree / "scripts/checkpatch.pl", "print qq(WARNING: x\\n);")
+    assert "checkpatch" in refused(for_send, 1)
+    write(tree / "scripts/checkpatch.pl", "exit(grep { /no-signoff/ } @ARGV);")
+    script(for_send / "cache/tools/bin/git", GIT.replace("s/.*", "s/.*0002.*"))
+    assert "send-email does not take" in refused(for_send, 6)
+    (for_send / "cache/tools/bin/git-send-email").unlink()
+    assert "no git send-email" in refused(for_send, 6)
+
+
+def test_send_sign_off_of_another(for_send):
+    git(for_send / "build/linux", "commit", "-q", "--amend", "-m",
+        "rust: add queue\n\nSigned-off-by: A <a@kernel.org>")
+    fold(for_send)
+    assert "signed off by A <a@kernel.org> and Ñandú" in refused(for_send, 1)
+
+
+def test_send_only_what_is_committed(for_send):
+    write(for_send / "build/linux/fs/proc/base.c", "other\n")
+    assert "not in patches/" in refused(for_send, 6)
+    git(for_send / "build/linux", "checkout", "-q", ".")
+    write(for_send / "patches/0000-cover-letter.txt", "Subject: x\n\nText.\n")
+    assert "not committed" in refused(for_send, 6)
+
+
+def test_send_versions(for_send):
+    for number in ("0", "x"):
+        assert "not a version" in refused(for_send, 6, VERSION=number)
+    assert "no tag v1" in refused(for_send, 6, VERSION="2")
+    git(for_send, "tag", "-a", "v1", "-m", "as sent")
+    write(for_send / "fs-proc-exithand/exithand.rs", "// one\n// zwei\n// three\n")
+    fold(for_send)
+    assert "VERSION=2" in refused(for_send, 6)
+    assert "Changes since v1" in refused(for_send, 6, VERSION="2")
+    write(for_send / "patches/0000-cover-letter.txt", "Subject: proc: exithand\n\nText.\n\n"
+          "Changes since v1\n================\n\nThat two is zwei.\n")
+    own_commit(for_send)
+    # V is for verbose, here too.
+    said, _ = send(for_send, VERSION="2", RFC="1", V="1")
+    assert "git tag -a v2" in said
+    cover, first, _ = mails(for_send)
+    assert first["Subject"] == "[RFC PATCH v2 1/2] proc: add exithand"
+    text = cover.get_content()
+    assert "That two is zwei." in text and "Range-diff against v1:\n1:  " in text
+    assert "    -+// two\n" in text and "++// zwei\n" in text
+    # Who sends it, and that it is signed off now, is no change.
+    assert "Signed-off-by" not in text
+
+
+def test_send_after_a_longer_version_that_does_not_apply(for_send):
+    tree = for_send / "build/linux"
+    commit(tree, "proc: more\n\nWhy.", **{"fs/proc/more.c": "more\n"})
+    fold(for_send)
+    last = next((for_send / "patches").glob("0003-*"))
+    text = last.read_text()
+    write(last, text.replace("new file mode 100644\n", "").replace("--- /dev/null", "--- a/fs/proc/more.c"))
+    own_commit(for_send)
+    git(for_send, "tag", "v1")
+    write(last, text)
+    git(tree, "reset", "-q", "--hard", "HEAD^")
+    write(for_send / "patches/0000-cover-letter.txt", "Subject: proc\n\nText.\n\nChanges since v1\n====\n\nLess.\n")
+    fold(for_send)
+    env = {"VERSION": "2"} if "VERSION" in (TOP / "scripts/lib/send.py").read_text() else {"V": "2"}
+    assert "tag v1 does not apply to Linux 0.0" in refused(for_send, 6, **env)
