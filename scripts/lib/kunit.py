@@ -19,58 +19,37 @@ errors and no others; one without such a comment must build.
 """
 
 import argparse
+import difflib
 import re
-import sys
 from pathlib import Path
 
+import harness
 import series
-from verdict import STAMP, kernel_lines, read
+from harness import read
+from verdict import STAMP, kernel_lines
 
 KTAP = "KTAP version 1"
-DOCTESTS = "rust_doctests_kernel"
+# Of doctests, only a fence with `text` is none, or one with `ignore,compile_fail`: the
+# kernel cannot try that, and the programs can. One with `ignore` alone, say, counts: it
+# will be missed, as no test of ours may be left out in silence.
 NO_TEST = ("text", "ignore,compile_fail")
-LOCATION = re.compile(r" *# (\S+)\.location: (\S+)$")
 
 
-def git(tree, *args):
-    return series.run(["git", "-C", str(tree), *args]).stdout.decode(errors="surrogateescape")
-
-
-def added_lines(tree):
-    """{path: numbers of the lines} that the series adds to the kernel's Rust code."""
-    added, path = {}, None
-    for line in git(tree, "diff", "--no-renames", "--unified=0", "base", "--", "*.rs").splitlines():
-        if line.startswith("+++ "):
-            path = line.removeprefix("+++ b/")
-        elif match := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
-            start, count = int(match[1]), int(match[2] or 1)
-            added.setdefault(path, set()).update(range(start, start + count))
-    for path in git(tree, "ls-files", "--others", "--exclude-standard", "--", "*.rs").splitlines():
-        added[path] = set(range(1, len((Path(tree) / path).read_text().splitlines()) + 1))
-    return added
-
-
-def tests_in(path, text, added):
-    """The tests at the added lines of a file: doctests by place, KUnit's by suite and name.
-
-    Only a fence with `text` is none, or one with `ignore,compile_fail`: the kernel
-    cannot try that, and the programs can. One with `ignore` alone, say, counts: it
-    will be missed, as no test of ours may be left out in silence.
-    """
+def tests_in(path, old, new):
+    """The tests at the lines of a file that are not old: doctests by place, KUnit's by suite
+    and name."""
+    added = {n for tag, _, _, first, end in difflib.SequenceMatcher(None, old, new, False).get_opcodes()
+             if tag != "equal" for n in range(first + 1, end + 1)}
     found, suite, fence, test, macro = [], None, None, False, False
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(r"[\w:]+!\($", line):
-            macro = True
-        elif line == ");":
-            macro = False
+    for number, line in enumerate(new, 1):
+        macro = line != ");" and (macro or bool(re.match(r"[\w:]+!\($", line)))
         line = line.strip()
         if match := re.match(r"//[/!]\s*(`{3,})(.*)", line):
             if fence is None:
                 fence = match[1]
-                if (number in added and match[2].strip() not in NO_TEST
-                        and path.startswith("rust/kernel/")):
+                if number in added and match[2].strip() not in NO_TEST and path.startswith("rust/kernel/"):
                     # Of what is passed to a macro, rustdoc tells the line before.
-                    found.append(f"{DOCTESTS}/{path}:{number - macro}")
+                    found.append(f"rust_doctests_kernel/{path}:{number - macro}")
             elif match[1] == fence:
                 fence = None
         elif match := re.match(r"#\[(?:\w*::)*kunit_tests\((\w+)\)\]", line):
@@ -84,10 +63,14 @@ def tests_in(path, text, added):
 
 
 def ours(tree):
-    found = []
-    for path, added in sorted(added_lines(tree).items()):
-        found += tests_in(path, (Path(tree) / path).read_text(), added)
-    return found
+    """The tests that the series adds to the kernel's Rust code."""
+    def git(*args, check=True):
+        return series.run(["git", "-C", str(tree), *args], check).stdout.decode(errors="surrogateescape")
+    paths = (git("diff", "--no-renames", "--diff-filter=d", "--name-only", "base", "--", "*.rs")
+             + git("ls-files", "--others", "--exclude-standard", "--", "*.rs"))
+    return [test for path in sorted(paths.splitlines())
+            for test in tests_in(path, git("show", f"base:{path}", check=False).splitlines(),
+                                 (tree / path).read_text().splitlines())]
 
 
 def ktap(said):
@@ -97,26 +80,17 @@ def ktap(said):
         return ""
     lines = lines[lines.index(KTAP):]
     plan = next((int(line[3:]) for line in lines if re.fullmatch(r"1\.\.\d+", line)), 0)
-    places = dict(match.groups() for line in lines if (match := LOCATION.match(line)))
+    places = dict(re.findall(r"^ *# (\S+)\.location: (\S+)$", "\n".join(lines), re.M))
     found = []
     for line in lines:
         match = re.match(r"( *)((?:not )?ok \d+ )(\S+)(.*)", line)
-        if match and match[3] in places:
-            line = match[1] + match[2] + places[match[3]] + match[4]
+        if match:
+            line = "".join((match[1], match[2], places.get(match[3], match[3]), match[4]))
         found.append(line)
         plan -= bool(match and not match[1])
         if match and plan == 0:
             break
     return "\n".join(found) + "\n"
-
-
-def marks(source):
-    """[(line, code or None, text)]: the errors that a program must have."""
-    found = []
-    for number, line in enumerate(source.splitlines(), 1):
-        if match := re.match(r"\s*// error: (E\d{4}\b)?\s*(.*)", line):
-            found.append((number + 1, match[1], match[2].strip()))
-    return found
 
 
 def errors_in(log):
@@ -133,7 +107,8 @@ def errors_in(log):
 
 def judge_build(source, errors, built):
     """What is wrong with the outcome of the build of a program: [] if nothing."""
-    wanted = marks(source)
+    wanted = [(number + 1, match[1], match[2].strip()) for number, line in enumerate(source.splitlines(), 1)
+              if (match := re.match(r"\s*// error: (E\d{4}\b)?\s*(.*)", line))]
 
     def is_meant(error, mark):
         return error[1:3] == mark[:2] and mark[2] in error[3]
@@ -142,45 +117,37 @@ def judge_build(source, errors, built):
              for mark in wanted if not any(is_meant(error, mark) for error in errors)]
     wrong += ["unexpected: " + error[4] for error in errors
               if not any(is_meant(error, mark) for mark in wanted)]
-    if wanted and built:
-        wrong.append("it builds")
-    if not wanted and not built:
-        wrong.append("it does not build; build/logs/negative.log may tell why")
+    if bool(wanted) == built:
+        wrong.append("it builds" if built else "it does not build; build/logs/negative.log may tell why")
     return wrong
 
 
-def negative(programs, log, objects):
-    """(KTAP, names) of the builds."""
-    sources = sorted(programs.glob("*.rs"))
+def negative(sources, log, objects):
+    """KTAP of the builds."""
     errors = errors_in(log)
-    lines = [KTAP, "1..1", "    # Subtest: negative", f"    1..{len(sources)}"]
-    bad = 0
+    lines = []
     for number, file in enumerate(sources, 1):
         wrong = judge_build(file.read_text(), [e for e in errors if e[0] in (file.stem, None)],
                             (objects / f"{file.stem}.o").exists())
         lines += ["    # " + text for text in wrong]
         lines.append(f"    {'not ok' if wrong else 'ok'} {number} {file.stem}")
-        bad += bool(wrong)
-    lines.append(f"{'not ok' if bad else 'ok'} 1 negative")
-    return "\n".join(lines) + "\n", [f"negative/{file.stem}" for file in sources]
+    bad = any("    not ok" in line for line in lines)
+    return "\n".join([KTAP, "1..1", "    # Subtest: negative", f"    1..{len(sources)}", *lines,
+                      f"{'not ok' if bad else 'ok'} 1 negative", ""])
 
 
 def main():
     parser = argparse.ArgumentParser(usage=__doc__)
-    parser.add_argument("--tree", type=Path, required=True)
-    parser.add_argument("--programs", type=Path, required=True)
-    parser.add_argument("--dir", type=Path, required=True)
+    for name in ("tree", "programs", "dir"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
+    programs = sorted(args.programs.glob("*.rs"))
     (args.dir / "test.ktap").write_text(ktap(kernel_lines(args.dir)))
-    text, names = negative(args.programs, read(args.dir / "negative.log"), args.dir / "negative")
-    (args.dir / "negative.ktap").write_text(text)
-    (args.dir / "ours").write_text("".join(f"{n}\n" for n in ours(args.tree) + names))
-    return 0
+    (args.dir / "negative.ktap").write_text(
+        negative(programs, read(args.dir / "negative.log"), args.dir / "negative"))
+    (args.dir / "ours").write_text("".join(
+        f"{name}\n" for name in ours(args.tree) + [f"negative/{file.stem}" for file in programs]))
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except series.Problem as problem:
-        print(f"exithand: {problem}", file=sys.stderr)
-        sys.exit(problem.code)
+    harness.run(main)

@@ -4,10 +4,10 @@
 usage: regress.py [--again] RESULTS SUITE|SUITE:PROGRAM...
 
 RESULTS has verdict.py's summaries, regress-base-N.json and regress-patched-N.json
-of the Nth round; of several, a test's best one counts. What passes on the base
-must pass on the patched kernel too, nothing may be missing or fail there only,
-the console must not say more, and each of the suites and programs must have run
-on both. --again prints the options by which run_kselftest.sh runs what differs.
+of the Nth round; of several, a test's best one counts. A test must not pass on the
+base only, nor fail on the patched kernel only; the console must not say more, and each
+of the suites and programs must have run on both. --again prints the options by which
+run_kselftest.sh runs what differs.
 """
 
 import json
@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import harness
 from verdict import CODES, OURS
 
 # A run that ended so is no measure of anything.
@@ -26,53 +27,41 @@ BEST = ("pass", "skip", "fail")
 class Side:
     def __init__(self, results, name):
         self.name, self.tests, self.programs, self.codes = name, {}, {}, set()
-        files = sorted(results.glob(f"regress-{name}-*.json"))
-        if not files:
-            self.codes.add(6)
-        for file in files:
-            summary = json.loads(file.read_text())
+        summaries = [json.loads(f.read_text()) for f in sorted(results.glob(f"regress-{name}-*.json"))]
+        for summary in summaries or [{}]:
             self.codes |= set(summary.get("codes", [6]))
-            self.add(summary.get("tests", []))
-
-    def add(self, tests):
-        seen = Counter()
-        for test in tests:
-            # Some have the path of a file in their name.
-            name = re.sub(r"/\S*/tests/", "", test["name"])
-            seen[name] += 1
-            name += f" ({seen[name]})" if seen[name] > 1 else ""
-            self.tests[name] = min(test["result"], self.tests.get(name, "fail"), key=BEST.index)
-            self.programs[name] = test["program"]
+            seen = Counter()
+            for test in summary.get("tests", []):
+                # Some have the path of a file in their name.
+                name = re.sub(r"/\S*/tests/", "", test["name"])
+                seen[name] += 1
+                name += f" ({seen[name]})" if seen[name] > 1 else ""
+                self.tests[name] = min(test["result"], self.tests.get(name, "fail"), key=BEST.index)
+                self.programs[name] = test["program"]
 
 
 def selected_by(program, selected):
     """The suite or program that was asked for and that this one belongs to."""
-    for s in sorted(selected, key=len, reverse=True):
-        if program in (s, s.replace("/", ":")) or program.startswith(s + ":"):
-            return s
-    return None
+    return next((s for s in sorted(selected, key=len, reverse=True)
+                 if program in (s, s.replace("/", ":")) or program.startswith(s + ":")), None)
 
 
-def differences(base, patched):
-    """{test: what is worse on the patched kernel}"""
-    found = {}
-    for name in sorted(base.tests.keys() | patched.tests.keys()):
-        old, new = base.tests.get(name), patched.tests.get(name)
-        worse = new != "pass" if old == "pass" else new is None if old else new == "fail"
-        # A failing program has a line of its own only if none of its tests fails.
-        if worse and not (old != "pass" and new is None) and not (old is None and OURS in name):
-            found[name] = f"{old or 'not there'} on the base, {new or 'not there'} here"
-    return found
+def is_worse(name, old, new):
+    if new == "fail":
+        return old != "fail" and not (old is None and OURS in name)
+    return old == "pass" and new != "pass"
 
 
 def main():
     again = sys.argv[1:2] == ["--again"]
-    args = sys.argv[2:] if again else sys.argv[1:]
-    if len(args) < 2:
+    results, *selected = sys.argv[1 + again:] or [""]
+    if not selected:
         sys.exit(__doc__)
-    base, patched, selected = Side(Path(args[0]), "base"), Side(Path(args[0]), "patched"), args[1:]
-    worse = differences(base, patched)
+    base, patched = (Side(Path(results), name) for name in ("base", "patched"))
     programs = base.programs | patched.programs
+    worse = {name: f"{old or 'not there'} on the base, {new or 'not there'} here"
+             for name, old, new in ((n, base.tests.get(n), patched.tests.get(n)) for n in sorted(programs))
+             if is_worse(name, old, new)}
     if again:
         print("\n".join(sorted({f"-t {programs[name]}" for name in worse})))
         return 0
@@ -97,8 +86,8 @@ def main():
     count = Counter(patched.tests.values())
     print(f"{len(wrong) + len(worse)} worse than on the base;"
           f" {count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
-    return 1 if worse and not wrong else 6 if wrong else 0
+    return 6 if wrong else 1 if worse else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.run(main)

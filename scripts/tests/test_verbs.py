@@ -227,7 +227,7 @@ def test_each_is_interrupted(for_each):
     while not (for_each / "runs").exists() and each.poll() is None:
         time.sleep(0.05)
     os.killpg(each.pid, signal.SIGINT)
-    said, _ = each.communicate(timeout=20)
+    said, _ = each.communicate(timeout=100)
     assert each.returncode in (130, -signal.SIGINT), said
     assert "Traceback" not in said
     assert not list((for_each / "build").glob("run.*"))
@@ -475,3 +475,183 @@ def test_send_after_a_longer_version_that_does_not_apply(for_send):
     fold(for_send)
     env = {"VERSION": "2"} if "VERSION" in (TOP / "scripts/lib/send.py").read_text() else {"V": "2"}
     assert "tag v1 does not apply to Linux 0.0" in refused(for_send, 6, **env)
+
+
+# -- regress ----------------------------------------------------------------
+
+GOOD = {"proc/read": "pass", "proc/self/a.b": "fail", "proc/lazy": "skip", "cgroup/test_kill/tree": "pass"}
+
+
+def compare(tmp_path, capsys, monkeypatch, *rounds, again=False):
+    """(status, what it says) of rounds of {side: (codes, tests)}."""
+    import regress
+    for old in tmp_path.glob("*.json"):
+        old.unlink()
+    for number, sides in enumerate(rounds, 1):
+        for side, (codes, tests) in sides.items():
+            write(tmp_path / f"regress-{side}-{number}.json", json.dumps({"codes": codes, "tests": [
+                {"name": name, "program": ":".join(name.split("/")[:2]), "result": result}
+                for name, result in tests.items()]}))
+    monkeypatch.setattr(sys, "argv", ["regress.py", *["--again"] * again, str(tmp_path), "proc",
+                                      "cgroup:test_kill"])
+    return regress.main(), capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, result, status", [
+    ("proc/read", "fail", 1), ("proc/read", "skip", 1), ("proc/read", None, 1), ("proc/new", "fail", 1),
+    ("proc/lazy", "fail", 1), ("proc/lazy", None, 0), ("proc/self/a.b", "pass", 0), ("proc/self/a.b", "fail", 0),
+    ("proc/new", "skip", 0), ("proc/proc-exithand/x", "fail", 0)])
+def test_regress(tmp_path, capsys, monkeypatch, name, result, status):
+    patched = {k: v for k, v in {**GOOD, name: result}.items() if v}
+    both = {"base": ([1], GOOD), "patched": ([1], patched)}
+    code, said = compare(tmp_path, capsys, monkeypatch, both)
+    assert code == status, said
+    assert (f"WORSE: {name}: " in said) == bool(status)
+    assert ("fails on both: proc/self/a.b" in said) == (patched.get("proc/self/a.b") == "fail")
+    _, said = compare(tmp_path, capsys, monkeypatch, both, again=True)
+    assert said == (f"-t {name.replace('/', ':')}\n" if status else "\n")
+    if status and result:
+        # Luck: it passes when it runs once more.
+        once_more = {"base": ([], {}), "patched": ([], {name: "pass"})}
+        assert compare(tmp_path, capsys, monkeypatch, both, once_more)[0] == 0
+
+
+def test_regress_no_measure(tmp_path, capsys, monkeypatch):
+    for base, patched in (([4], [1]), ([1], [5]), ([1], [1, 3]), ([7], [1])):
+        both = {"base": (base, GOOD), "patched": (patched, GOOD)}
+        assert compare(tmp_path, capsys, monkeypatch, both)[0] == 6
+    both = {"base": ([3], GOOD), "patched": ([3], GOOD)}
+    assert compare(tmp_path, capsys, monkeypatch, both)[0] == 0
+    assert compare(tmp_path, capsys, monkeypatch, {"base": ([], GOOD)})[0] == 6
+    few = {"proc/read": "pass"}
+    code, said = compare(tmp_path, capsys, monkeypatch, {"base": ([], few), "patched": ([], few)})
+    assert code == 6 and "no test of cgroup:test_kill ran" in said
+
+
+def test_regress_without_apt(tmp_path):
+    """Where setup cannot install the headers that selftests need, it says so at once."""
+    clone(tmp_path, "lib/build")
+    script(tmp_path / "cache/tools/bin/clang", "! grep -q libmnl\n")
+    _, said = run(tmp_path, "regress", 6)
+    assert said.splitlines()[-1].startswith("exithand: <libmnl/libmnl.h> is missing")
+
+
+# -- mutants ----------------------------------------------------------------
+
+OOPS = "<1>[    5.100000] BUG: kernel NULL pointer dereference, address: 0000000000000008\n"
+CAUGHT_BY = "Caught-by: proc-exithand global.poll_* still waits\n"
+MUTANT_KTAP = """\
+TAP version 13
+1..2
+ok 1 global.read_waits
+# proc-exithand.c:99:poll_waits:poll: still waits after the exit
+# poll_waits: Test terminated by assertion
+not ok 2 global.poll_waits
+"""
+GREEN = MUTANT_KTAP.replace("not ok", "ok").replace("still waits", "fine")
+
+
+@pytest.fixture
+def judge_mutant(tmp_path, monkeypatch, capsys):
+    sys.path.insert(0, str(TOP / "scripts/mutants"))
+    import mutant
+    for name, value in (("MUTANTS", tmp_path / "patches"), ("RESULTS", tmp_path)):
+        monkeypatch.setattr(mutant, name, value)
+    (tmp_path / "mutants").mkdir()
+
+    def judge(header=CAUGHT_BY, ktap=MUTANT_KTAP, console=CONSOLE, end="ended", vm_end=0):
+        """(exit code, the line that is shown)"""
+        write(tmp_path / "patches/one.patch", f"What.\n\n{header}\n--- a/x\n+++ b/x\n")
+        for name, text in (("console.log", console), ("proc-exithand.ktap", ktap), ("end", end + "\n")):
+            write(tmp_path / "run" / name, text or "")
+        try:
+            one = mutant.Mutant("one")
+        except mutant.Problem as problem:
+            return problem.code, str(problem)
+        code, how, tests = mutant.judge(one, tmp_path / "run", vm_end)
+        one.record(code, how, 1, tests)
+        assert mutant.summary() == code
+        return code, capsys.readouterr().out
+    return judge
+
+
+def test_mutant_is_caught(judge_mutant):
+    assert judge_mutant() == (0, "ok    one: caught by proc-exithand global.poll_waits (1 s)\n1 passed, 0 failed\n")
+
+
+@pytest.mark.parametrize("code, says, what", [
+    (1, "FAIL  one: not caught", {"ktap": GREEN}),
+    (1, "something else", {"ktap": MUTANT_KTAP.replace("still waits", "woken")}),
+    (3, "something else", {"ktap": GREEN, "console": CONSOLE + OOPS}),
+    (3, "but also", {"console": CONSOLE + OOPS}),
+    (1, "time limit", {"ktap": MUTANT_KTAP.replace("by assertion", "by timeout")}),
+    (10, "skipped", {"ktap": MUTANT_KTAP.replace("ok 1 global.read_waits", "ok 1 global.read_waits # SKIP x")}),
+    (8, "1 of 2 tests", {"ktap": MUTANT_KTAP.replace("ok 1 global.read_waits\n", "")}),
+    (7, "no failure", {"ktap": None}),
+    (4, "did not end in time", {"vm_end": 4}),
+    (5, "died", {"end": "died"}),
+    (9, "end mark", {"console": CONSOLE.replace("end of run", "")}),
+    (0, "caught by the kernel: BUG: kernel NULL", {
+        "header": "Run: proc-exithand global.*\nCaught-by: console NULL\n", "ktap": GREEN, "console": CONSOLE + OOPS}),
+    (1, "no failure of console NULL", {"header": "Run: proc-exithand global.*\nCaught-by: console NULL\n", "ktap": GREEN}),
+    (0, "2 tests passed", {"header": "Run: proc-exithand global.*\nControl: yes\n", "ktap": GREEN}),
+    (1, "poll_waits failed", {"header": "Run: proc-exithand global.*\nControl: yes\n"}),
+    (6, "not both", {"header": CAUGHT_BY + "Control: yes\n"}),
+    (6, "unclear line", {"header": CAUGHT_BY + "Caughtby: x\n"}),
+    (6, "names no tests", {"header": "Caught-by: console NULL\n"})])
+def test_mutant(judge_mutant, code, says, what):
+    assert judge_mutant(**what)[0] == code
+    assert says in judge_mutant(**what)[1]
+
+
+MUTANT_BUILD = """\
+. "${BASH_SOURCE[0]%/*}/lib.sh"
+mkdir -p "$obj/tests/proc" "$obj/arch/x86/boot" "$build/logs"
+cat "$src/kernel/fork.c" >"$obj/arch/x86/boot/bzImage"
+: >"$obj/.config" >"$build/logs/kernel-$CONFIG-mutant.log"
+"""
+TESTS = """\
+[ "$1" != -l ] || exec cat <<EOT
+# FIXTURE             VARIANT                   TEST
+global                                          read_waits
+global                                          poll_waits
+EOT
+"""
+
+
+def test_mutants(tmp_path):
+    """The verb itself: one is caught, one is not, one does not apply, one changes nothing."""
+    clone(tmp_path, "lib/build", "lib/series.py")
+    tree = tmp_path / "build/linux"
+    tree.mkdir(parents=True)
+    git(tree, "init", "-q", "-b", "exithand")
+    git(tree, "config", "user.name", "Tester")
+    git(tree, "config", "user.email", "tester@localhost")
+    commit(tree, "base", **{"kernel/fork.c": "int fork;\n"})
+    git(tree, "tag", "base")
+    write(tree / ".git/exithand-synced", "")
+    script(tmp_path / "scripts/lib/build", MUTANT_BUILD
+           + f"cat >$obj/tests/proc/proc-exithand <<'END'\n#!/bin/bash\n{TESTS}END\nchmod +x $obj/tests/proc/*\n")
+    patch = "--- a/kernel/fork.c\n+++ b/kernel/fork.c\n@@ -1 +1 @@\n-{}\n+{}\n"
+    for name, old, new in (("caught", "int fork;", "int a;"), ("missed", "int fork;", "int b;"),
+                           ("broken", "int other;", "int c;"), ("twin", "int fork;", "int a;")):
+        write(tmp_path / f"scripts/mutants/{name}.patch", f"What.\n\n{CAUGHT_BY}\n" + patch.format(old, new))
+    hook = f"""
+        cp {tmp_path}/green.ktap $run/proc-exithand.ktap
+        ! grep -q 'int a' {tmp_path}/build/linux-mutant/kernel/fork.c || cp {tmp_path}/red.ktap $run/proc-exithand.ktap
+        """
+    write(tmp_path / "green.ktap", GREEN)
+    write(tmp_path / "red.ktap", MUTANT_KTAP)
+    machine = (tmp_path / "scripts/lib/vm.py").read_text()
+    write(tmp_path / "scripts/lib/vm.py", machine.replace('sys.exit(', 'os.environ["run"] = str(run)\nsys.exit('))
+    table, said = run(tmp_path, "mutants", 1, HOOK=hook)
+    lines = [line.rsplit(" (", 1)[0] for line in table.splitlines()]
+    assert lines[0] == "ok    none: 2 tests passed", table + said
+    assert lines[1].startswith("FAIL  broken: does not apply: error: patch failed")
+    assert lines[2:] == ["ok    caught: caught by proc-exithand global.poll_waits",
+                         "FAIL  missed: not caught: no failure of proc-exithand global.poll_* still waits; 2 tests passed",
+                         "FAIL  twin: is the same kernel as with caught", "2 passed, 3 failed"]
+    assert (tree.parent / "linux-mutant/kernel/fork.c").read_text() == "int fork;\n"
+    assert not list((tmp_path / "build").glob("run.*"))
+    assert (tmp_path / "build/results/mutants/caught-default/proc-exithand.ktap").exists()
+    assert "no such mutant" in run(tmp_path, "mutants", 6, M="x*")[1]
