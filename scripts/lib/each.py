@@ -4,8 +4,8 @@
 usage: each.py TREE    (scripts/verbs/each calls this; PATCH=N picks a patch)
 
 The gates are in scripts/lib/gates. A result that is ok is kept in build/each/, under a
-name made of the trees before and after the patch, its message, the harness and the
-tools. One that is not ok is tried again.
+name made of the trees before and after the patch, its message, and build/each/made-with,
+which tells of the harness and the tools. One that is not ok is tried again.
 """
 
 import hashlib
@@ -27,35 +27,34 @@ KEPT = TOP / "build/each"
 LOGS = TOP / "build/logs"
 
 
-def built(path):
-    """Can a kernel depend on that file?"""
-    return path != "MAINTAINERS" and not path.startswith(("Documentation/", "tools/testing/"))
-
-
-# Whether a gate is run on a patch, by the second word of its definition.
-PATCHES = {
-    "every": lambda patch: True,
-    "last": lambda patch: patch.is_last,
-    # What is in rust/bindings/ only bindgen sees.
-    "c": lambda patch: any(built(p) and p.endswith((".c", ".h")) and not p.startswith("rust/bindings/")
-                           for p in patch.touched),
-    "rust": lambda patch: any(built(p) and p.endswith(".rs") for p in patch.touched),
-    "rustdoc": lambda patch: any(p.startswith("rust/") and p.endswith(".rs") for p in patch.touched),
-    "docs": lambda patch: patch.is_last or any(p.startswith("Documentation/") for p in patch.touched),
-    "option": lambda patch: "fs/proc/Kconfig" in patch.series,
-    "test": lambda patch: any(p.startswith("tools/testing/selftests/proc/proc-exithand")
-                              for p in patch.series),
+# A gate is run on a patch that touches such a file. (What is in rust/bindings/ only
+# bindgen sees.)
+TOUCHES = {
+    "every": r"",
+    "last": r"$",
+    "c": r"(?!Documentation/|tools/testing/|rust/bindings/).*\.[ch]$",
+    "rust": r"(?!Documentation/|tools/testing/).*\.rs$",
+    "rustdoc": r"rust/.*\.rs$",
+    "docs": r"Documentation/",
 }
+# Or if the series, up to and with the patch, does.
+SINCE = {"option": "fs/proc/Kconfig$", "test": "tools/testing/selftests/proc/proc-exithand"}
 
 
 class Gate:
     def __init__(self, name, patches, config, counts, says):
         self.name, self.config, self.counts, self.says = name, config, counts, says
-        self.applies = PATCHES[patches]
+        self.patches = patches
         # One log can be for several gates.
         self.not_about = {"c": (".rs",), "rust": (".c", ".h")}.get(patches, ())
         # Its exit status is one of the harness's own.
         self.has_code = config not in ("none", "lint")
+
+    def applies(self, patch):
+        if patch.is_last and self.patches in ("last", "docs"):
+            return True
+        files = patch.series if self.patches in SINCE else patch.touched
+        return any(re.match({**TOUCHES, **SINCE}[self.patches], f) for f in files)
 
 
 class Patch:
@@ -76,16 +75,6 @@ class Patch:
         return tree.git("diff", "--no-renames", "--name-only", *args).splitlines()
 
 
-def harness_digest():
-    """Of all that results are made with, and that is not in the kernel's tree."""
-    found = hashlib.sha256(read(KEPT / "tools").encode())
-    for file in sorted([TOP / "scripts/verbs/each", *(TOP / "scripts/lib").glob("*"),
-                        *(TOP / "qemu-config").rglob("*")]):
-        if file.is_file():
-            found.update(f"{file.relative_to(TOP)}\0".encode() + file.read_bytes())
-    return found.hexdigest()
-
-
 class Each:
     """The series as it is now, and what is known of it."""
 
@@ -102,7 +91,7 @@ class Each:
         self.base = Patch(tree, 0, tree.commit_id("base"), self.tip)
         self.chosen = [Patch(tree, i, c, self.tip) for i, c in enumerate(commits, 1)
                        if not only or i == int(only)]
-        self.gates, self.harness = gates, harness_digest()
+        self.gates, self.harness = gates, read(KEPT / "made-with")
         self.ours = set(Patch.changed(tree, "base", self.tip))
 
     def file(self, gate, patch):
