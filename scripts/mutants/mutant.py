@@ -2,7 +2,7 @@
 """The mutants of scripts/mutants/: what they are, and whether the tests catch them.
 
 usage: mutant.py select [CONFIG] | configs | cmd NAME TESTS DIR | broken NAME TEXT |
-       judge NAME DIR VM_END SECONDS | sound | summary    (scripts/verbs/mutants calls these)
+       judge NAME DIR VM_END SECONDS | summary    (scripts/verbs/mutants calls these)
 
 M has the names of all that are tried, or patterns; CONFIG is the kernel's. TESTS has
 the test programs, DIR is what the guest shares, and VM_END how it ended.
@@ -231,13 +231,6 @@ def judge(mutant, directory, vm_end):
     return 0, how, tests
 
 
-def keep(mutant, directory):
-    kept = result_of(mutant).with_suffix("")
-    kept.mkdir(parents=True, exist_ok=True)
-    for file in [*directory.glob("*.ktap"), *directory.glob("*.log")]:
-        shutil.copy(file, kept)
-
-
 def summary():
     for mutant in select():
         if not result_of(mutant).exists():
@@ -270,12 +263,13 @@ def main():
         case ["broken", name, text]:
             Mutant(name).record(11, text)
         case ["judge", name, directory, vm_end, seconds]:
-            mutant = Mutant(name)
-            code, how, tests = judge(mutant, Path(directory), int(vm_end))
-            keep(mutant, Path(directory))
+            mutant, directory = Mutant(name), Path(directory)
+            code, how, tests = judge(mutant, directory, int(vm_end))
             mutant.record(code, how, int(seconds), tests)
-        case ["sound"]:
-            return json.loads(read(result_of(Mutant("none"))))["exit"]
+            kept = result_of(mutant).with_suffix("")
+            kept.mkdir(exist_ok=True)
+            for file in [*directory.glob("*.ktap"), *directory.glob("*.log")]:
+                shutil.copy(file, kept)
         case ["summary"]:
             return summary()
         case _:

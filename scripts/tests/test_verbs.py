@@ -215,16 +215,16 @@ def test_each_while_the_series_changes(for_each):
 
 def test_each_is_interrupted(for_each):
     """Ctrl-C while a guest runs: no run's directory stays."""
-    each = subprocess.Popen([for_each / "scripts/verbs/each"], start_new_session=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=dict(
-                                os.environ, EXITHAND_CACHE=str(for_each / "cache"),
-                                **{**ENV, "HOOK": f"touch {for_each}/runs; exec sleep 30"}))
+    with open(for_each / "said", "w", encoding="utf-8") as said:
+        each = subprocess.Popen([for_each / "scripts/verbs/each"], start_new_session=True, stdout=said,
+                                stderr=said, env=dict(
+                                    os.environ, EXITHAND_CACHE=str(for_each / "cache"),
+                                    **{**ENV, "HOOK": f"touch {for_each}/runs; exec sleep 30"}))
     while not (for_each / "runs").exists() and each.poll() is None:
         time.sleep(0.05)
     os.killpg(each.pid, signal.SIGINT)
-    said, _ = each.communicate(timeout=100)
-    assert each.returncode in (130, -signal.SIGINT), said
-    assert "Traceback" not in said
+    assert each.wait(timeout=100) in (130, -signal.SIGINT)
+    assert "Traceback" not in (for_each / "said").read_text()
     assert not list((for_each / "build").glob("run.*"))
 
 
@@ -460,11 +460,8 @@ def test_send_checks_the_mails(for_send, monkeypatch, tmp_path_factory):
     assert call("write").returncode == 0 and call("check").returncode == 0
     for name, old, new, said in (
             ("0002-rust-add-queue", "+// queue", "+// other", "other trees"),
-            ("0002-rust-add-queue", "In-Reply-To:", "X-Reply-To:", "no reply to the cover"),
-            ("0002-rust-add-queue", "\nFrom: ", "\nFrom: A <a@kernel.org>\nX: ", "is from"),
             ("0002-rust-add-queue", "Signed-off-by:", "Acked-by:", "by nobody"),
-            ("0002-rust-add-queue", "l@kernel.org", "l@localhost", "no mail address"),
-            ("0000-cover-letter", "Text.", "*** BLURB HERE ***", "not filled in")):
+            ("0002-rust-add-queue", "l@kernel.org", "l@localhost", "no mail address")):
         text = (out / f"{name}.patch").read_text()
         assert old in text
         write(out / f"{name}.patch", text.replace(old, new, 1))
