@@ -24,6 +24,8 @@ import series
 from harness import Problem, TOP
 
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d-]+\.)+[a-z\d-]+", re.I | re.A)
+# Whom get_maintainer.pl names as these is written to; all others get a copy.
+MAINTAINS = ("maintainer", "supporter", "odd fixer")
 
 
 class Wrong(Problem):
@@ -146,16 +148,19 @@ class Mails:
 
     def recipients(self, patch):
         """Who is to be written to, and who gets a copy."""
-        def ask(*options):
-            # No git: what is laid out here has no history, only us.
-            said = series.run(["perl", "scripts/get_maintainer.pl", "--no-tree", "--no-git",
-                               "--no-git-fallback", "--no-rolestats", *options, str(patch)],
-                              cwd=self.tree.path, env=dict(self.env, HOME=str(self.path))).stdout
-            return list(map(email.utils.parseaddr, said.decode().splitlines()))
-        lists = ask("--no-m", "--no-r")
+        # No git: what is laid out here has no history, only us.
+        said = series.run(["perl", "scripts/get_maintainer.pl", "--no-tree", "--no-git",
+                           "--no-git-fallback", "--rolestats", str(patch)], cwd=self.tree.path,
+                          env=dict(self.env, HOME=str(self.path))).stdout.decode()
+        to, cc, lists = [], [], []
+        for line in said.splitlines():
+            found = re.match(r"(.+?) \(([a-z ]+)[:)]", line)
+            if not found:
+                raise Problem(f"get_maintainer.pl says what is not understood: {line}")
+            group = to if found[2] in MAINTAINS else lists if found[2].endswith("list") else cc
+            group.append(email.utils.parseaddr(found[1]))
         # Nobody maintains it: the list that is about it, else the one that is about all.
-        to = ask("--no-r", "--no-l") or [l for l in lists if "linux-kernel@" not in l[1]] or lists
-        return to, ask("--no-m", "--no-l") + lists
+        return to or [l for l in lists if "linux-kernel@" not in l[1]] or lists, cc + lists
 
     @staticmethod
     def address(mail, to, cc):

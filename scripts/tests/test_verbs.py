@@ -315,10 +315,9 @@ esac
 """
 MAINTAINER = """\
 my ($patch) = grep { /patch$/ } @ARGV;
-my %no = map { $_ => 1 } @ARGV;
-print "Nobody's <it\\@kernel.org>\\n" if !$no{"--no-m"} && $patch =~ /0001/;
-print "\\"Paul E. Ö\\" <p\\@kernel.org>\\n" unless $no{"--no-r"};
-print "l\\@kernel.org\\nlinux-kernel\\@vger.kernel.org\\n" unless $no{"--no-l"};
+print "Nobody's <it\\@kernel.org> (maintainer:ALL (IT))\\n" if $patch =~ /0001/;
+print "\\"Paul E. Ö\\" <p\\@kernel.org> (reviewer:ALL)\\nl\\@kernel.org (open list:IT)\\n";
+print "linux-kernel\\@vger.kernel.org (open list)\\n";
 """
 
 
@@ -474,10 +473,11 @@ def test_send_complaints(for_send):
     tree = for_send / "build/linux"
     # The earlier mails stay where no new ones take their place.
     write(for_send / "build/outgoing/0001-old.patch", "")
-    for says, said in (("", "0002-rust-add-queue.patch: is to nobody"),
-                       ('print "x <x\\@localhost>\\n";', "no mail address")):
+    for says, code, said in (("", 1, "0002-rust-add-queue.patch: is to nobody"),
+                             ('print "x <x\\@localhost> (maintainer:ALL)\\n";', 1, "no mail address"),
+                             ('print "What?\\n";', 6, "not understood")):
         write(tree / "scripts/get_maintainer.pl", says)
-        assert said in refused(for_send, 1)
+        assert said in refused(for_send, code)
     write(tree / "scripts/get_maintainer.pl", MAINTAINER)
     write(tree / "scripts/checkpatch.pl", "print qq(WARNING: x\\n);")
     assert "checkpatch" in refused(for_send, 1)
