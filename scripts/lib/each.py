@@ -27,18 +27,18 @@ KEPT = TOP / "build/each"
 LOGS = TOP / "build/logs"
 
 
-# A gate is run on a patch that touches such a file. (What is in rust/bindings/ only
-# bindgen sees.)
-TOUCHES = {
+# A gate is run on a patch that touches such a file; for `option` and `test`, if the
+# series does, up to that patch. What is in rust/bindings/ only bindgen sees.
+FILES = {
     "every": r"",
     "last": r"$",
     "c": r"(?!Documentation/|tools/testing/|rust/bindings/).*\.[ch]$",
     "rust": r"(?!Documentation/|tools/testing/).*\.rs$",
     "rustdoc": r"rust/.*\.rs$",
     "docs": r"Documentation/",
+    "option": r"fs/proc/Kconfig$",
+    "test": r"tools/testing/selftests/proc/proc-exithand",
 }
-# Or if the series, up to and with the patch, does.
-SINCE = {"option": "fs/proc/Kconfig$", "test": "tools/testing/selftests/proc/proc-exithand"}
 
 
 class Gate:
@@ -51,10 +51,9 @@ class Gate:
         self.has_code = config not in ("none", "lint")
 
     def applies(self, patch):
-        if patch.is_last and self.patches in ("last", "docs"):
-            return True
-        files = patch.series if self.patches in SINCE else patch.touched
-        return any(re.match({**TOUCHES, **SINCE}[self.patches], f) for f in files)
+        files = patch.series if self.patches in ("option", "test") else patch.touched
+        return (patch.is_last and self.patches in ("last", "docs")
+                or any(re.match(FILES[self.patches], file) for file in files))
 
 
 class Patch:
