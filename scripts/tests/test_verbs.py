@@ -138,7 +138,7 @@ def for_each(tmp_path):
     script(tmp_path / "scripts/lib/build", BUILD)
     for name in ("clang", "ld.lld", "rustc", "rustfmt", "rustdoc", "bindgen", "sparse", "codespell",
                  "sphinx-build", "qemu-system-x86_64", "clippy-driver", "make"):
-        script(tmp_path / "cache/tools/bin" / name, MAKE if name == "make" else '[ "$1" != --version ] || echo 1.0\n')
+        script(tmp_path / "cache/tools/bin" / name, MAKE if name == "make" else 'if [ "$1" = --version ]; then echo 1.0; else cat >/dev/null; fi\n')
     tree = kernel(tmp_path, "base", **{
         "kernel/fork.c": "int fork;\n", "fs/proc/Kconfig": "menu\n", "scripts/checkpatch.pl": "exit 0\n",
         "MAINTAINERS": "", "scripts/checker-valid.sh": "echo 1\n",
