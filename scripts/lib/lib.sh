@@ -18,7 +18,7 @@ cache=${EXITHAND_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/exithand}
 tools=$cache/tools
 CONFIG=${CONFIG:-default}
 BASE=${BASE:-}
-# Not the user's to set: scripts/verbs/mutants names a fault here, and
+# Not the user's to set: scripts/verbs/mutants names a mutant here, and
 # scripts/verbs/bases a kernel that it has laid out.
 MUTANT=${MUTANT:-}
 OTHER=${OTHER:-}
