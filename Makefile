@@ -7,7 +7,7 @@
 #: make exec CMD='...'      any command in the virtual machine
 #: make shell               a shell there
 #: make tree                lay out the kernel, with the series as commits, in build/linux
-#: make mutants             put faults into the kernel: do the tests catch each?
+#: make mutants             plant bugs in the kernel: do the tests catch each?
 #: make patches             fold edits (folders, commits in build/linux) into patches/
 #: make check               all checks that need no kernel build
 #: make each                each patch alone: tools, builds, boots, tests; a table
@@ -26,7 +26,7 @@
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   QUICK=1                    test: without the two minutes of stress; bench: fewer
 #:                              rounds, for a first look
-#:   M=name,...                 mutants: only these faults, e.g. M='stale-*'
+#:   M=name,...                 mutants: only these, e.g. M='stale-*'
 #:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
 #:   V=2, RFC=1                 send: the second version, and so on; [RFC PATCH]
 #:   BUILD=0                    bases: only whether it applies

@@ -289,10 +289,10 @@ knows_maintainer() {
 # is a command for then.
 at_exit=:
 new_run() {
+	local name=$build/run.$BASHPID
 	mkdir -p "$build" "$results"
 	rm -f "$results"/{console.log,test.ktap,negative.ktap,summary.json}
-	local pid=$BASHPID # mktemp has another one
-	run=$(mktemp -d "$build/run.$pid.XXXXXX")
+	run=$(mktemp -d "$name.XXXXXX")
 	trap '$at_exit; rm -rf "$build/run.$BASHPID".*' EXIT
 }
 

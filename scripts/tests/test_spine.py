@@ -91,6 +91,7 @@ def summary(top):
 def test_exec_ends_with_the_status_of_its_command(top):
     done = verb(top, "exec", "exit 7", STATUS="7")
     assert (done.returncode, done.stderr) == (7, "")
+    assert not list((top / "build").glob("run.*"))
 
 
 def test_make_ends_with_2_and_says_the_status(top):
@@ -176,6 +177,17 @@ def test_output_that_nobody_reads(top):
         finally:
             run.terminate()
     assert time.monotonic() - began < 15
+
+
+def test_interrupted_run_leaves_nothing(top):
+    vng(top, "touch $run/../waits; sleep 60 & wait")
+    with subprocess.Popen([top / "scripts/verbs/exec", "true"], start_new_session=True) as run:
+        while not (top / "build/waits").exists():
+            assert run.poll() is None
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.wait(20) == 128 + 2
+    assert not list((top / "build").glob("run.*"))
 
 
 @pytest.fixture(name="vm")
