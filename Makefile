@@ -26,6 +26,8 @@
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   QUICK=1                    test: without the two minutes of stress; bench: fewer
 #:                              rounds, for a first look
+#:   PUBLISH=file               bench: measure nothing; put this bench.json, and all that
+#:                              is made from it, into results/, README and cover letter
 #:   M=name,...                 mutants: only these, e.g. M='stale-*'
 #:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
 #:   V=2, RFC=1                 send: the second version, and so on; [RFC PATCH]
