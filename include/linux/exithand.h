@@ -37,6 +37,9 @@ void exithand_watch_put(struct exithand_watch *watch);
  * - wait_task_stopped() needs SIGNAL_STOP_STOPPED, which SIGNAL_GROUP_EXIT
  *   replaced.
  *
+ * A leader that make_task_dead() gives up after a second oops may have done none
+ * of this. Its status is then not reliable.
+ *
  * Context: The caller holds tasklist_lock and has found, under it, that the
  *          leader has exited and that no other thread is left.
  *

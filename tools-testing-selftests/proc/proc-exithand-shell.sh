@@ -191,12 +191,14 @@ c_example_knows_who_is_gone()
 	wait_program 2 "" "$pid"
 }
 
-# hog: has taken 4 MiB when it is ready.
+# hog: holds 4 MiB when it is ready. It forks nothing after that: until a child
+# has called exec(), it is as large as the hog, and the killer may choose it. The
+# hog waits for the exit of this script.
 hog()
 {
 	echo 0 > "$group/cgroup.procs" &&
 		memory=$(head -c 4194304 /dev/zero | tr '\0' x) && [ "$memory" ] && touch "$ready"
-	while :; do sleep 0.1; done
+	read -r memory < "/proc/$$/exithand"
 }
 
 # killer EXPECTED OUTPUT ARGUMENT...: the last line of what it says.
