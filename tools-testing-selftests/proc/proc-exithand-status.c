@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests the fdinfo of /proc/<pid>/exithand: its lines, the PIDs in them, and the
- * right to see the exit status.
- *
- * proc-exithand-events tests the status itself, for each way to exit.
+ * Tests the fdinfo of /proc/<pid>/exithand: its lines, the PIDs in them, and the right to see the
+ * exit status. proc-exithand-events tests the status itself, for each way to exit.
  */
 #define _GNU_SOURCE
 #include <linux/capability.h>
@@ -128,10 +126,7 @@ TEST_F(fdinfo, exec_changes_nothing)
 	}
 }
 
-/*
- * Looks without a pause while a process exits and is reaped. The lines tell of one
- * moment: a process that has been reaped has exited.
- */
+/* Looks without a pause while a process exits and is reaped. What is reaped has exited. */
 TEST_F(fdinfo, exit_step_by_step)
 {
 	enum { LIVES, IS_ZOMBIE, IS_GONE, STEPS } step, last;
@@ -148,9 +143,9 @@ TEST_F(fdinfo, exit_step_by_step)
 		end = now_ns() + BOUND_MS * 1000000ULL;
 		for (last = LIVES; last != IS_GONE && now_ns() < end; last = step) {
 			shown(&is, "self", self->fd, "");
-			for (step = last; step < STEPS; step++)
-				if (strstr(is.buf, should[step].buf))
-					break;
+			step = last;
+			while (step < STEPS && !strstr(is.buf, should[step].buf))
+				step++;
 			ASSERT_NE(STEPS, step)
 				TH_LOG("round %d, step %d, then: %s", i, last, is.buf);
 		}
@@ -189,8 +184,6 @@ FIXTURE_SETUP(pidns)
 	signal(SIGPIPE, SIG_IGN);
 	if (!exithand_needed(_metadata))
 		return;
-	if (geteuid())
-		SKIP(return, "needs root for a pid namespace");
 	if (!target_try(_metadata, &self->t, variant->spawn))
 		SKIP(return, "cannot make the process: %s", strerror(-self->t.pid));
 	if (variant->other_reader && unshare(CLONE_NEWPID))
@@ -233,9 +226,8 @@ TEST_F(pidns, shows_pids)
 }
 
 /*
- * The right to see the status. The kernel checks it at the open, and the result
- * belongs to the open file, whoever reads it later. If root runs this, the opener is
- * an ordinary user, unless the variant says otherwise.
+ * The right to see the status. The kernel checks it at the open, and the result belongs to the open
+ * file, whoever reads it later. If root runs this, the opener is a user, or root by .by_root.
  */
 FIXTURE(right)
 {
@@ -249,19 +241,16 @@ FIXTURE_VARIANT(right)
 	bool by_root;		/* the first open */
 	bool undumpable;	/* the process, at the first open */
 	bool changes;		/* that, before the second open */
-	bool shown[2];		/* in the first file; in one opened after the exit */
+	bool first;		/* The first file shows the status. */
+	bool late;		/* One that is opened after the exit does. */
 };
 
-FIXTURE_VARIANT_ADD(right, own) { .shown = { true, true } };
+FIXTURE_VARIANT_ADD(right, own) { .first = true, .late = true };
 FIXTURE_VARIANT_ADD(right, own_undumpable) { .undumpable = true };
-FIXTURE_VARIANT_ADD(right, own_until_undumpable) { .changes = true, .shown = { true, false } };
-FIXTURE_VARIANT_ADD(right, own_once_dumpable) {
-	.undumpable = true, .changes = true, .shown = { false, true },
-};
+FIXTURE_VARIANT_ADD(right, own_until_undumpable) { .changes = true, .first = true };
+FIXTURE_VARIANT_ADD(right, own_once_dumpable) { .undumpable = true, .changes = true, .late = true };
 FIXTURE_VARIANT_ADD(right, of_root) { .of_root = true };
-FIXTURE_VARIANT_ADD(right, of_root_passed_on) {
-	.of_root = true, .by_root = true, .shown = { true, false },
-};
+FIXTURE_VARIANT_ADD(right, of_root_passed_on) { .of_root = true, .by_root = true, .first = true };
 
 #define NOBODY 65534
 
@@ -370,8 +359,8 @@ static void all_look(struct __test_metadata *_metadata, int fd, int status, cons
 
 TEST_F(right, belongs_to_the_open_file)
 {
-	int first = variant->shown[0] ? STATUS : UNSEEN;
-	int second = variant->shown[1] ? STATUS : UNSEEN;
+	int first = variant->first ? STATUS : UNSEEN;
+	int second = variant->late ? STATUS : UNSEEN;
 	int fd, late, status;
 
 	if (variant->by_root)
