@@ -190,8 +190,13 @@ static int process_main(int argc, char **argv)
 /*
  * The test.
  */
-FIXTURE(event)
-{
+struct play {
+	/* from the table */
+	int status;
+	const struct step *steps, *then;
+	unsigned int ways;
+	bool autoreaped;
+
 	struct target t;
 	int pidfd;
 	pid_t tid;		/* of the thread that obeys */
@@ -203,22 +208,10 @@ FIXTURE(event)
 	int nr;			/* of these */
 };
 
-FIXTURE_VARIANT(event)
+/* Is there a step of these types? */
+static bool has_step(const struct step *s, enum step_type first, enum step_type last)
 {
-	enum spawn spawn;
-	unsigned int ways;	/* of waiting: bits of enum method */
-	int status;
-	struct step steps[10];	/* The last one is the exit. */
-	struct step then[3];	/* steps of the zombie */
-};
-
-/* Has the life a step of these types? */
-static bool has_step(const FIXTURE_VARIANT(event) *life, enum step_type first,
-		     enum step_type last)
-{
-	const struct step *s;
-
-	for (s = life->steps; s->type != END; s++)
+	for (; s->type != END; s++)
 		if (s->type >= first && s->type <= last)
 			return true;
 	return false;
@@ -260,84 +253,82 @@ static bool thread_ended(pid_t pid, pid_t tid)
 }
 
 /* Tells the process to take a step. */
-static void order(struct __test_metadata *_metadata, FIXTURE_DATA(event) *self,
-		  const struct step *s)
+static void order(struct __test_metadata *_metadata, struct play *p, const struct step *s)
 {
-	const pid_t tid = self->tid;
+	const pid_t tid = p->tid;
 	bool answers = s->type < EXIT;
 
-	ASSERT_EQ(sizeof(*s), write(self->t.in, s, sizeof(*s)));
+	ASSERT_EQ(sizeof(*s), write(p->t.in, s, sizeof(*s)));
 	if (s->type == LEADER_EXIT || s->type == EXIT || s->type == EXIT_THREAD)
-		ASSERT_TRUE(eventually(thread_ended(self->t.pid, tid)))
-			TH_LOG("%s: thread %d is %c", s->name, tid, task_state(self->t.pid, tid));
+		ASSERT_TRUE(eventually(thread_ended(p->t.pid, tid)))
+			TH_LOG("%s: thread %d is %c", s->name, tid, task_state(p->t.pid, tid));
 	if (s->type == THREAD)
-		self->threads++;
-	if (s->type == EXIT_THREAD && self->threads) {
+		p->threads++;
+	if (s->type == EXIT_THREAD && p->threads) {
 		/* The thread that started this one obeys again. */
-		self->threads--;
+		p->threads--;
 		answers = true;
 	}
 	if (answers)
-		ASSERT_TRUE(get_obj(self->t.out, &self->tid, sizeof(self->tid)))
-			TH_LOG("process %d did not do %s", self->t.pid, s->name);
+		ASSERT_TRUE(get_obj(p->t.out, &p->tid, sizeof(p->tid)))
+			TH_LOG("process %d did not do %s", p->t.pid, s->name);
 }
 
-static void take_step(struct __test_metadata *_metadata, FIXTURE_DATA(event) *self,
-		      const struct step *s)
+static void take_step(struct __test_metadata *_metadata, struct play *p, const struct step *s)
 {
 	struct coredump_ack ack = { COREDUMP_ACK_SIZE_VER0, .mask = COREDUMP_USERSPACE };
 	struct coredump_req req;
-	pid_t pid = self->t.pid;
+	pid_t pid = p->t.pid;
 
 	switch (s->type) {
 	case KILL:
 		ASSERT_EQ(0, kill(pid, s->nr));
-		/* Not only marked as stopped: its parent has been told. */
+		/* The parent must have been told, too. */
 		if (s->nr == SIGSTOP)
 			ASSERT_TRUE(eventually(task_rests(pid, pid, 'T')));
 		break;
 	case PARENT_QUITS:
-		ASSERT_TRUE(put_byte(self->t.kin, KEEPER_QUIT));
-		ASSERT_TRUE(eventually(waitpid(self->t.keeper, NULL, WNOHANG)));
-		self->t.keeper = 0;
+		ASSERT_TRUE(put_byte(p->t.kin, KEEPER_QUIT));
+		ASSERT_TRUE(eventually(waitpid(p->t.keeper, NULL, WNOHANG)));
+		p->t.keeper = 0;
 		break;
 	case ALL_IS_GONE:
 		/* The keeper closes its ends of the pipes before it waits for us. */
-		ASSERT_TRUE(eventually(task_blocked(self->t.keeper, self->t.keeper)));
-		EXPECT_EQ(POLLHUP, poll_now(self->t.out) & POLLHUP)
+		ASSERT_TRUE(eventually(task_blocked(p->t.keeper, p->t.keeper)));
+		EXPECT_EQ(POLLHUP, poll_now(p->t.out) & POLLHUP)
 			TH_LOG("the files of the process are still open");
 		/* A file that is mapped for writing cannot be sealed. */
 		EXPECT_EQ(0, fcntl(MAP_FD, F_ADD_SEALS, F_SEAL_WRITE))
 			TH_LOG("the memory of the process is still there");
 		break;
 	case SEIZE:
-		self->traced = self->tid;
-		ASSERT_EQ(0, ptrace(PTRACE_SEIZE, self->traced, NULL, s->nr));
+		p->traced = p->tid;
+		ASSERT_EQ(0, ptrace(PTRACE_SEIZE, p->traced, NULL, s->nr));
 		break;
 	case PTRACE:
 		/* A leader that is held at its exit is to be the last thread. */
 		ASSERT_TRUE(eventually(alone(pid)));
-		self->traced = pid;
+		p->traced = pid;
 		ASSERT_EQ(0, ptrace(s->nr, pid, NULL, NULL));
 		break;
 	case TRACER_WAITS:
-		EXPECT_EQ(s->nr, tracer_wait(self->traced));
+		EXPECT_EQ(s->nr, tracer_wait(p->traced));
 		break;
 	case CORE_ASKED:
-		self->core = core_socket_accept(_metadata, &self->sock);
-		ASSERT_TRUE(get_obj(self->core, &req, COREDUMP_REQ_SIZE_VER0));
+		p->core = core_socket_accept(_metadata, &p->sock);
+		ASSERT_TRUE(get_obj(p->core, &req, COREDUMP_REQ_SIZE_VER0));
 		ASSERT_TRUE(req.mask & COREDUMP_USERSPACE);
 		break;
 	case CORE_DONE:
-		ASSERT_EQ(ack.size, send(self->core, &ack, ack.size, MSG_NOSIGNAL));
-		ASSERT_EQ(COREDUMP_MARK_REQACK, get_byte(self->core));
-		close(self->core);
+		ASSERT_EQ(ack.size, send(p->core, &ack, ack.size, MSG_NOSIGNAL));
+		ASSERT_EQ(COREDUMP_MARK_REQACK, get_byte(p->core));
+		close(p->core);
 		break;
 	case CORE_REFUSED:
-		close(self->core);
+		close(p->core);
 		break;
 	default:
-		order(_metadata, self, s);
+		order(_metadata, p, s);
 	}
 	if (s->type == MAP)
 		ASSERT_EQ(-1, fcntl(MAP_FD, F_ADD_SEALS, F_SEAL_WRITE));
@@ -359,59 +350,55 @@ static void expect_shows(struct __test_metadata *_metadata, int fd, int status,
 }
 
 /* Starts the threads that wait. */
-static void watch(struct __test_metadata *_metadata, FIXTURE_DATA(event) *self,
-		  unsigned int ways, bool late)
+static void watch(struct __test_metadata *_metadata, struct play *p, bool late)
 {
 	enum method how;
 	int i;
 
 	for (how = HOW_READ; how <= HOW_URING_READ; how++) {
-		if (!(ways & 1 << how))
-			continue;
-		watcher_start(_metadata, &self->w[self->nr++], how, self->t.pid);
+		if (p->ways & 1 << how)
+			watcher_start(_metadata, &p->w[p->nr++], how, p->t.pid);
 	}
-	for (i = 0; i < self->nr && !late; i++)
-		watcher_sleeps(_metadata, &self->w[i]);
+	for (i = 0; i < p->nr && !late; i++)
+		watcher_sleeps(_metadata, &p->w[i]);
 }
 
-static void expect_quiet(struct __test_metadata *_metadata, FIXTURE_DATA(event) *self,
-			 const char *after)
+static void expect_quiet(struct __test_metadata *_metadata, struct play *p, const char *after)
 {
 	int i;
 
-	for (i = 0; i < self->nr; i++)
-		watcher_quiet(_metadata, &self->w[i], after);
-	exithand_quiet(_metadata, self->t.pid, after);
-	expect_shows(_metadata, self->w->fd, ALIVE, after);
+	for (i = 0; i < p->nr; i++)
+		watcher_quiet(_metadata, &p->w[i], after);
+	exithand_quiet(_metadata, p->t.pid, after);
+	expect_shows(_metadata, p->w->fd, ALIVE, after);
 }
 
 /* What becomes of the zombie, until it is reaped. */
-static void play_zombie(struct __test_metadata *_metadata, FIXTURE_DATA(event) *self,
-			const FIXTURE_VARIANT(event) *life)
+static void play_zombie(struct __test_metadata *_metadata, struct play *p)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
 	int fd, edge = epoll_create1(EPOLL_CLOEXEC), status = -1;
 	const struct step *s;
 
-	EXPECT_EQ('Z', leader_state(self->t.pid));
-	ASSERT_EQ(0, epoll_ctl(edge, EPOLL_CTL_ADD, self->w->fd, &ev));
+	EXPECT_EQ('Z', leader_state(p->t.pid));
+	ASSERT_EQ(0, epoll_ctl(edge, EPOLL_CTL_ADD, p->w->fd, &ev));
 	EXPECT_EQ(1, epoll_wait(edge, &ev, 1, 0));
-	expect_shows(_metadata, self->w->fd, life->status, "the exit");
-	for (s = life->then; s->type != END; s++) {
-		take_step(_metadata, self, s);
-		expect_shows(_metadata, self->w->fd, life->status, s->name);
+	expect_shows(_metadata, p->w->fd, p->status, "the exit");
+	for (s = p->then; s->type != END; s++) {
+		take_step(_metadata, p, s);
+		expect_shows(_metadata, p->w->fd, p->status, s->name);
 	}
 
-	fd = exithand_open(self->t.pid, O_RDONLY);
+	fd = exithand_open(p->t.pid, O_RDONLY);
 	ASSERT_LE(0, fd);
-	expect_shows(_metadata, fd, life->status, "a late open");
-	if (self->t.keeper)
-		status = target_reap(_metadata, &self->t);
+	expect_shows(_metadata, fd, p->status, "a late open");
+	if (p->t.keeper)
+		status = target_reap(_metadata, &p->t);
 	else
-		ASSERT_TRUE(eventually(waitpid(self->t.pid, &status, WNOHANG)));
-	EXPECT_EQ(life->status, status)
+		ASSERT_TRUE(eventually(waitpid(p->t.pid, &status, WNOHANG)));
+	EXPECT_EQ(p->status, status)
 		TH_LOG("wait status %#x", status);
-	expect_shows(_metadata, fd, life->status, "the reaping");
+	expect_shows(_metadata, fd, p->status, "the reaping");
 	/*
 	 * A zombie comes to where the kernel reports exits a second time, when its
 	 * tracer lets it go or when it gets a new parent.
@@ -420,55 +407,70 @@ static void play_zombie(struct __test_metadata *_metadata, FIXTURE_DATA(event) *
 		TH_LOG("told of one exit twice");
 }
 
-static void play(struct __test_metadata *_metadata, FIXTURE_DATA(event) *self,
-		 const FIXTURE_VARIANT(event) *life, bool late)
+static void play(struct __test_metadata *_metadata, struct play *p, bool late)
 {
-	bool autoreaped = life->spawn == SPAWN_IGNORED || life->spawn == SPAWN_NOCLDWAIT ||
-			  life->spawn == SPAWN_AUTOREAP;
-	const struct step *s = life->steps;
+	const struct step *s = p->steps;
 	int i;
 
-	if (has_step(life, CORE_ASKED, CORE_ASKED)) {
-		if (!core_socket_open(_metadata, &self->sock))
+	if (has_step(p->steps, CORE_ASKED, CORE_ASKED)) {
+		if (!core_socket_open(_metadata, &p->sock))
 			SKIP(return, "cannot have cores sent to a socket: %s", strerror(errno));
 		core_socket_not_for_us(_metadata);
 	}
-	if (!late && !has_step(life, WATCH, WATCH))
-		watch(_metadata, self, life->ways, late);
+	if (!late && !has_step(p->steps, WATCH, WATCH))
+		watch(_metadata, p, late);
 	for (; s[1].type != END; s++) {
 		if (s->type != WATCH)
-			take_step(_metadata, self, s);
+			take_step(_metadata, p, s);
 		else if (!late)
-			watch(_metadata, self, life->ways, late);
-		if (self->nr)
-			expect_quiet(_metadata, self, s->name);
+			watch(_metadata, p, late);
+		if (p->nr)
+			expect_quiet(_metadata, p, s->name);
 	}
-	take_step(_metadata, self, s);
+	take_step(_metadata, p, s);
 	if (late) {
 		/* A pidfd knows of the exit as well, and is not what is tested. */
-		ASSERT_EQ(POLLIN, poll_bounded(self->pidfd) & POLLIN)
+		ASSERT_EQ(POLLIN, poll_bounded(p->pidfd) & POLLIN)
 			TH_LOG("the process lives on");
 		exits_settle();
-		if (!autoreaped)
-			watch(_metadata, self, life->ways, late);
+		if (!p->autoreaped)
+			watch(_metadata, p, late);
 	}
-	for (i = 0; i < self->nr; i++)
-		watcher_returns(_metadata, &self->w[i]);
-	if (!autoreaped)
-		play_zombie(_metadata, self, life);
+	for (i = 0; i < p->nr; i++)
+		watcher_returns(_metadata, &p->w[i]);
+	if (!p->autoreaped)
+		play_zombie(_metadata, p);
 
-	ASSERT_TRUE(eventually(kill(self->t.pid, 0) == -1 && errno == ESRCH))
-		TH_LOG("process %d is not gone", self->t.pid);
-	for (i = 0; i < self->nr; i++) {
-		expect_exited(_metadata, self->w[i].fd);
-		expect_shows(_metadata, self->w[i].fd, life->status, "the end");
+	ASSERT_TRUE(eventually(kill(p->t.pid, 0) == -1 && errno == ESRCH))
+		TH_LOG("process %d is not gone", p->t.pid);
+	for (i = 0; i < p->nr; i++) {
+		expect_exited(_metadata, p->w[i].fd);
+		expect_shows(_metadata, p->w[i].fd, p->status, "the end");
 	}
-	EXPECT_EQ(-ENOENT, exithand_open(self->t.pid, O_RDONLY));
-	target_end(&self->t);
+	EXPECT_EQ(-ENOENT, exithand_open(p->t.pid, O_RDONLY));
+	target_end(&p->t);
 }
+
+/*
+ * The lives.
+ */
+FIXTURE(event)
+{
+	struct play play;
+};
+
+FIXTURE_VARIANT(event)
+{
+	int status;
+	struct step steps[10];	/* The last one is the exit. */
+	struct step then[3];	/* steps of the zombie */
+	enum spawn spawn;
+	unsigned int ways;	/* of waiting: bits of enum method, 0 for read and poll */
+};
 
 FIXTURE_SETUP(event)
 {
+	struct play *p = &self->play;
 	struct target t = { 0 };
 	enum method how;
 
@@ -476,173 +478,179 @@ FIXTURE_SETUP(event)
 	signal(SIGPIPE, SIG_IGN);
 	if (!exithand_needed(_metadata))
 		return;
+	p->status = variant->status;
+	p->steps = variant->steps;
+	p->then = variant->then;
+	p->ways = variant->ways ?: 1 << HOW_READ | 1 << HOW_POLL;
+	p->autoreaped = variant->spawn == SPAWN_IGNORED || variant->spawn == SPAWN_AUTOREAP ||
+			variant->spawn == SPAWN_NOCLDWAIT;
 	for (how = HOW_READ; how <= HOW_URING_READ; how++) {
-		if (variant->ways & 1 << how && !method_usable(how))
+		if (p->ways & 1 << how && !method_usable(how))
 			SKIP(return, "no %s", how_name[how]);
 	}
-	if (has_step(variant, SEIZE, PTRACE) && !may_trace())
+	if (has_step(p->steps, SEIZE, PTRACE) && !may_trace())
 		SKIP(return, "cannot trace");
 	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	ASSERT_EQ(MAP_FD, dup2(memfd_create("exithand", MFD_ALLOW_SEALING), MAP_FD));
 	ASSERT_EQ(0, ftruncate(MAP_FD, 1 << 16));
 
-	/* Not &self->t: target_try() forks, and the memory of self is shared. */
+	/* Not &p->t: target_try() forks, and the memory of p is shared. */
 	if (!target_try(_metadata, &t, variant->spawn)) {
 		ASSERT_TRUE(variant->spawn == SPAWN_PIDNS || variant->spawn == SPAWN_AUTOREAP);
 		SKIP(return, "cannot make the process: %s", strerror(-t.pid));
 	}
-	self->t = t;
-	self->pidfd = pidfd_of(self->t.pid);
-	ASSERT_LE(0, self->pidfd);
+	p->t = t;
+	p->pidfd = pidfd_of(t.pid);
+	ASSERT_LE(0, p->pidfd);
 	/* After exec the process knows the steps, but shares no memory with its parent. */
 	if (variant->spawn != SPAWN_VFORK && variant->spawn != SPAWN_SHARED_VM) {
 		ASSERT_TRUE(put_byte(t.in, DO_EXEC));
-		ASSERT_TRUE(get_obj(t.out, &self->tid, sizeof(self->tid)));
+		ASSERT_TRUE(get_obj(t.out, &p->tid, sizeof(p->tid)));
 	}
 }
 
 /* If the test fails, the process dies with it. */
 FIXTURE_TEARDOWN_PARENT(event)
 {
-	core_socket_close(&self->sock);
+	core_socket_close(&self->play.sock);
 }
 
 TEST_F(event, watched)
 {
-	play(_metadata, self, variant, false);
+	play(_metadata, &self->play, false);
 }
 
 TEST_F(event, opened_late)
 {
-	play(_metadata, self, variant, true);
+	play(_metadata, &self->play, true);
 }
 
-#define EVENT(name, wait_status, ...)					\
-	FIXTURE_VARIANT_ADD(event, name) {				\
-		.ways = 1 << HOW_READ | 1 << HOW_POLL,			\
-		.status = wait_status,					\
-		__VA_ARGS__						\
-	}
+#define EVENT(name)	FIXTURE_VARIANT_ADD(event, name)
 
 /* One thread. */
-EVENT(killed, SIGKILL, .steps = { DO(ANSWER), DO(KILL, SIGKILL) });
-EVENT(exits_0, EXITED(0), .steps = { DO(EXIT, 0) });
-EVENT(exits_255, EXITED(255), .steps = { DO(EXIT, 255) });
-EVENT(only_thread_exits, EXITED(9), .steps = { DO(EXIT_THREAD, 9) });
-EVENT(sigterm, SIGTERM, .steps = { DO(SIGNAL, SIGTERM) });
-EVENT(sigsegv_without_core, SIGSEGV, .steps = { DO(NO_CORE), DO(SIGNAL, SIGSEGV) });
-EVENT(stop_and_continue_are_none, EXITED(7),
-      .steps = { DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER),
-		 DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER), DO(EXIT, 7) });
-EVENT(killed_while_stopped, SIGKILL, .steps = { DO(KILL, SIGSTOP), DO(KILL, SIGKILL) },
-      .then = { DO(KILL, SIGCONT), DO(KILL, SIGTERM) });
-EVENT(exit_of_a_child_is_none, EXITED(7), .steps = { DO(CHILD, 5), DO(EXIT, 7) });
+EVENT(killed) { SIGKILL, { DO(ANSWER), DO(KILL, SIGKILL) } };
+EVENT(exits_0) { EXITED(0), { DO(EXIT, 0) } };
+EVENT(exits_255) { EXITED(255), { DO(EXIT, 255) } };
+EVENT(only_thread_exits) { EXITED(9), { DO(EXIT_THREAD, 9) } };
+EVENT(sigsegv_without_core) { SIGSEGV, { DO(NO_CORE), DO(SIGNAL, SIGSEGV) } };
+EVENT(stop_and_continue_are_none) { EXITED(7), {
+	DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER),
+	DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER), DO(EXIT, 7),
+} };
+EVENT(killed_while_stopped) { SIGKILL, {
+	DO(KILL, SIGSTOP), DO(KILL, SIGKILL),
+}, { DO(KILL, SIGCONT), DO(KILL, SIGTERM) } };
+EVENT(exit_of_a_child_is_none) { EXITED(7), { DO(CHILD, 5), DO(EXIT, 7) } };
 
 /* Several threads. */
-EVENT(sigkill_by_another_thread, SIGKILL, .steps = { THREAD_DOES(SIGNAL, SIGKILL) });
-EVENT(exit_group_by_another_thread, EXITED(7), .steps = { DO(STORM), THREAD_DOES(EXIT, 7) });
-EVENT(thread_exit_is_none, EXITED(3),
-      .steps = { DO(THREAD), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3) });
-EVENT(files_and_memory_are_gone, SIGKILL,
-      .steps = { DO(MAP), DO(STORM), DO(KILL, SIGKILL) }, .then = { DO(ALL_IS_GONE) });
+EVENT(sigkill_by_another_thread) { SIGKILL, { THREAD_DOES(SIGNAL, SIGKILL) } };
+EVENT(exit_group_by_another_thread) { EXITED(7), { DO(STORM), THREAD_DOES(EXIT, 7) } };
+EVENT(thread_exit_is_none) { EXITED(3), { DO(THREAD), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3) } };
+EVENT(files_and_memory_are_gone) { SIGKILL, {
+	DO(MAP), DO(STORM), DO(KILL, SIGKILL),
+}, { DO(ALL_IS_GONE) } };
 
 /* The leader exits first. The status is that of the last thread. */
-EVENT(leader_exit_is_none, EXITED(5), .steps = { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) });
-EVENT(leader_exit_then_0, EXITED(0), .steps = { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 0) });
-EVENT(leader_exit_then_thread_exit_is_none, EXITED(5),
-      .steps = { DO(LEADER_EXIT, 3), DO(THREAD), DO(EXIT_THREAD, 4), DO(EXIT_THREAD, 5) });
-EVENT(leader_exit_then_exit_group, EXITED(5), .steps = { DO(LEADER_EXIT, 3), DO(EXIT, 5) });
-EVENT(leader_exit_then_killed, SIGKILL, .steps = { DO(LEADER_EXIT, 3), DO(KILL, SIGKILL) });
-EVENT(opened_after_leader_exit, EXITED(5),
-      .steps = { DO(LEADER_EXIT, 3), DO(WATCH), DO(EXIT_THREAD, 5) });
+EVENT(leader_exit_is_none) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) } };
+EVENT(leader_exit_then_0) { EXITED(0), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 0) } };
+EVENT(leader_exit_then_thread_exit_is_none) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(THREAD), DO(EXIT_THREAD, 4), DO(EXIT_THREAD, 5),
+} };
+EVENT(leader_exit_then_exit_group) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT, 5) } };
+EVENT(leader_exit_then_killed) { SIGKILL, { DO(LEADER_EXIT, 3), DO(KILL, SIGKILL) } };
+EVENT(opened_after_leader_exit) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(WATCH), DO(EXIT_THREAD, 5),
+} };
 
 /* Exec. */
-EVENT(exec_is_none, EXITED(7), .steps = { DO(EXEC), DO(EXEC), DO(EXIT, 7) });
-EVENT(exec_by_another_thread_is_none, EXITED(7),
-      .steps = { THREAD_DOES(EXEC), THREAD_DOES(EXEC), DO(STORM), THREAD_DOES(EXEC),
-		 DO(EXIT, 7) });
-EVENT(exec_after_leader_exit_is_none, SIGKILL,
-      .steps = { DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXEC),
-		 DO(KILL, SIGKILL) });
+EVENT(exec_is_none) { EXITED(7), { DO(EXEC), DO(EXEC), DO(EXIT, 7) } };
+EVENT(exec_by_another_thread_is_none) { EXITED(7), {
+	THREAD_DOES(EXEC), THREAD_DOES(EXEC), DO(STORM), THREAD_DOES(EXEC), DO(EXIT, 7),
+} };
+EVENT(exec_after_leader_exit_is_none) { SIGKILL, {
+	DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXEC), DO(KILL, SIGKILL),
+} };
 
 /* A tracer. */
-EVENT(trace_is_none, SIGKILL,
-      .steps = { DO(PTRACE, PTRACE_ATTACH), DO(TRACER_WAITS, STOPPED(SIGSTOP)),
-		 DO(PTRACE, PTRACE_CONT), DO(ANSWER),
-		 DO(KILL, SIGUSR1), DO(TRACER_WAITS, STOPPED(SIGUSR1)),
-		 DO(PTRACE, PTRACE_DETACH), DO(ANSWER), DO(KILL, SIGKILL) });
-EVENT(traced_zombie, EXITED(7), .steps = { DO(SEIZE), DO(EXIT, 7) },
-      .then = { DO(TRACER_WAITS, EXITED(7)) });
-EVENT(traced_leader_exit_is_none, EXITED(5),
-      .steps = { DO(SEIZE), DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) },
-      .then = { DO(TRACER_WAITS, EXITED(5)) });
-EVENT(traced_leader_exec_is_none, SIGKILL,
-      .steps = { DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC),
-		 DO(SEIZE), THREAD_DOES(EXEC), DO(KILL, SIGKILL) });
-EVENT(stop_of_a_traced_exit_is_none, EXITED(7),
-      .steps = { DO(SEIZE, PTRACE_O_TRACEEXIT), DO(EXIT, 7),
-		 DO(TRACER_WAITS, HELD_AT_EXIT), DO(PTRACE, PTRACE_CONT) },
-      .then = { DO(TRACER_WAITS, EXITED(7)) });
+EVENT(trace_is_none) { SIGKILL, {
+	DO(PTRACE, PTRACE_ATTACH), DO(TRACER_WAITS, STOPPED(SIGSTOP)),
+	DO(PTRACE, PTRACE_CONT), DO(ANSWER), DO(KILL, SIGUSR1), DO(TRACER_WAITS, STOPPED(SIGUSR1)),
+	DO(PTRACE, PTRACE_DETACH), DO(ANSWER), DO(KILL, SIGKILL),
+} };
+EVENT(traced_zombie) { EXITED(7), { DO(SEIZE), DO(EXIT, 7) }, { DO(TRACER_WAITS, EXITED(7)) } };
+EVENT(traced_leader_exit_is_none) { EXITED(5), {
+	DO(SEIZE), DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
+}, { DO(TRACER_WAITS, EXITED(5)) } };
+EVENT(traced_leader_exec_is_none) { SIGKILL, {
+	DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC),
+	DO(KILL, SIGKILL),
+} };
+EVENT(stop_of_a_traced_exit_is_none) { EXITED(7), {
+	DO(SEIZE, PTRACE_O_TRACEEXIT), DO(EXIT, 7), DO(TRACER_WAITS, HELD_AT_EXIT),
+	DO(PTRACE, PTRACE_CONT),
+}, { DO(TRACER_WAITS, EXITED(7)) } };
 /* The other thread calls exit() after the leader, and ends before it. */
-EVENT(leader_is_overtaken, EXITED(5),
-      .steps = { DO(SEIZE, PTRACE_O_TRACEEXIT), DO(LEADER_EXIT, 3),
-		 DO(TRACER_WAITS, HELD_AT_EXIT), DO(EXIT_THREAD, 5), DO(PTRACE, PTRACE_CONT) },
-      .then = { DO(TRACER_WAITS, EXITED(5)) });
+EVENT(leader_is_overtaken) { EXITED(5), {
+	DO(SEIZE, PTRACE_O_TRACEEXIT), DO(LEADER_EXIT, 3), DO(TRACER_WAITS, HELD_AT_EXIT),
+	DO(EXIT_THREAD, 5), DO(PTRACE, PTRACE_CONT),
+}, { DO(TRACER_WAITS, EXITED(5)) } };
 /* A dead thread stays until its tracer has waited for it. That is the exit then. */
-EVENT(traced_dead_thread_delays, EXITED(3),
-      .steps = { DO(THREAD), DO(SEIZE), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3),
-		 DO(TRACER_WAITS, EXITED(3)) });
-EVENT(traced_last_thread_delays, EXITED(5),
-      .steps = { DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5),
-		 DO(TRACER_WAITS, EXITED(5)) });
-EVENT(opened_with_a_dead_thread_left, EXITED(5),
-      .steps = { DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(WATCH),
-		 DO(TRACER_WAITS, EXITED(5)) });
+EVENT(traced_dead_thread_delays) { EXITED(3), {
+	DO(THREAD), DO(SEIZE), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3), DO(TRACER_WAITS, EXITED(3)),
+} };
+EVENT(traced_last_thread_delays) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(TRACER_WAITS, EXITED(5)),
+} };
+EVENT(opened_with_a_dead_thread_left) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(WATCH), DO(TRACER_WAITS, EXITED(5)),
+} };
 
 /* A core dump. */
-EVENT(core_dumped, DUMPED(SIGSEGV),
-      .steps = { DO(STORM), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE) });
-EVENT(core_dumped_for_an_opener, DUMPED(SIGABRT),
-      .steps = { DO(SIGNAL, SIGABRT), DO(CORE_ASKED), DO(WATCH), DO(CORE_DONE) });
-EVENT(core_refused, SIGSEGV, .steps = { DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_REFUSED) });
-EVENT(core_dumped_after_leader_exit, DUMPED(SIGSEGV),
-      .steps = { DO(LEADER_EXIT, 3), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE) });
+EVENT(core_dumped) { DUMPED(SIGSEGV), {
+	DO(STORM), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE),
+} };
+EVENT(core_dumped_for_an_opener) { DUMPED(SIGABRT), {
+	DO(SIGNAL, SIGABRT), DO(CORE_ASKED), DO(WATCH), DO(CORE_DONE),
+} };
+EVENT(core_refused) { SIGSEGV, { DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_REFUSED) } };
+EVENT(core_dumped_after_leader_exit) { DUMPED(SIGSEGV), {
+	DO(LEADER_EXIT, 3), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE),
+} };
 /* The leader is in its exit before the core is dumped. Its exit code lacks the flag. */
-EVENT(core_dumped_by_another_thread, DUMPED(SIGSEGV),
-      .steps = { DO(SEIZE, PTRACE_O_TRACEEXIT), THREAD_DOES(SIGNAL, SIGSEGV), DO(CORE_ASKED),
-		 DO(CORE_DONE), DO(TRACER_WAITS, HELD_AT_EXIT), DO(PTRACE, PTRACE_CONT) },
-      .then = { DO(TRACER_WAITS, DUMPED(SIGSEGV)) });
+EVENT(core_dumped_by_another_thread) { DUMPED(SIGSEGV), {
+	DO(SEIZE, PTRACE_O_TRACEEXIT), THREAD_DOES(SIGNAL, SIGSEGV),
+	DO(CORE_ASKED), DO(CORE_DONE), DO(TRACER_WAITS, HELD_AT_EXIT), DO(PTRACE, PTRACE_CONT),
+}, { DO(TRACER_WAITS, DUMPED(SIGSEGV)) } };
 
 /* Parents. Some let the kernel reap the process. */
-EVENT(vfork_child, SIGKILL, .spawn = SPAWN_VFORK, .steps = { DO(KILL, SIGKILL) });
-EVENT(memory_lives_on, SIGKILL, .spawn = SPAWN_SHARED_VM, .steps = { DO(KILL, SIGKILL) });
-EVENT(parent_ignores_sigchld, EXITED(5), .spawn = SPAWN_IGNORED, .steps = { DO(EXIT, 5) });
-EVENT(parent_ignores_sigchld_and_leader_exits, EXITED(5), .spawn = SPAWN_IGNORED,
-      .steps = { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) });
-EVENT(parent_has_nocldwait, EXITED(5), .spawn = SPAWN_NOCLDWAIT, .steps = { DO(EXIT, 5) });
-EVENT(autoreaped, EXITED(5), .spawn = SPAWN_AUTOREAP, .steps = { DO(EXIT, 5) });
-EVENT(autoreaped_and_leader_exits, EXITED(5), .spawn = SPAWN_AUTOREAP,
-      .steps = { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) });
-EVENT(orphan, EXITED(7), .spawn = SPAWN_ORPHAN, .steps = { DO(ANSWER), DO(EXIT, 7) });
-EVENT(reparenting_is_none, SIGKILL, .steps = { DO(STAY), DO(PARENT_QUITS), DO(KILL, SIGKILL) });
-EVENT(zombie_reparented, SIGKILL, .steps = { DO(KILL, SIGKILL) }, .then = { DO(PARENT_QUITS) });
-EVENT(traced_zombie_reparented, SIGKILL, .steps = { DO(SEIZE), DO(KILL, SIGKILL) },
-      .then = { DO(PARENT_QUITS) });
-EVENT(pidns_init, SIGKILL, .spawn = SPAWN_PIDNS, .steps = { DO(ANSWER), DO(KILL, SIGKILL) });
+EVENT(vfork_child) { SIGKILL, { DO(KILL, SIGKILL) }, .spawn = SPAWN_VFORK };
+EVENT(memory_lives_on) { SIGKILL, { DO(KILL, SIGKILL) }, .spawn = SPAWN_SHARED_VM };
+EVENT(parent_ignores_sigchld) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_IGNORED };
+EVENT(parent_ignores_sigchld_and_leader_exits) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
+}, .spawn = SPAWN_IGNORED };
+EVENT(parent_has_nocldwait) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_NOCLDWAIT };
+EVENT(autoreaped) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_AUTOREAP };
+EVENT(autoreaped_and_leader_exits) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
+}, .spawn = SPAWN_AUTOREAP };
+EVENT(orphan) { EXITED(7), { DO(ANSWER), DO(EXIT, 7) }, .spawn = SPAWN_ORPHAN };
+EVENT(reparenting_is_none) { SIGKILL, { DO(STAY), DO(PARENT_QUITS), DO(KILL, SIGKILL) } };
+EVENT(zombie_reparented) { SIGKILL, { DO(KILL, SIGKILL) }, { DO(PARENT_QUITS) } };
+EVENT(traced_zombie_reparented) { SIGKILL, { DO(SEIZE), DO(KILL, SIGKILL) }, { DO(PARENT_QUITS) } };
+EVENT(pidns_init) { SIGKILL, { DO(ANSWER), DO(KILL, SIGKILL) }, .spawn = SPAWN_PIDNS };
 
 /* The other ways of waiting, and each way alone. */
-#define WAY(name, how)							\
-	FIXTURE_VARIANT_ADD(event, name) {				\
-		.ways = 1 << (how),					\
-		.status = EXITED(5),					\
-		.steps = { DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXIT_THREAD, 5) }, \
-	}
-WAY(way_read, HOW_READ);
-WAY(way_poll, HOW_POLL);
-WAY(way_select, HOW_SELECT);
-WAY(way_epoll, HOW_EPOLL);
-WAY(way_uring_poll, HOW_URING_POLL);
-WAY(way_uring_read, HOW_URING_READ);
+#define WAY(how) { EXITED(5), {						\
+	DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXIT_THREAD, 5),	\
+}, .ways = 1 << (how) }
+
+EVENT(way_read) WAY(HOW_READ);
+EVENT(way_poll) WAY(HOW_POLL);
+EVENT(way_select) WAY(HOW_SELECT);
+EVENT(way_epoll) WAY(HOW_EPOLL);
+EVENT(way_uring_poll) WAY(HOW_URING_POLL);
+EVENT(way_uring_read) WAY(HOW_URING_READ);
 
 int main(int argc, char **argv)
 {
