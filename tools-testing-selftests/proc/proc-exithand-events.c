@@ -255,13 +255,12 @@ static bool thread_ended(pid_t pid, pid_t tid)
 /* Tells the process to take a step. */
 static void order(struct __test_metadata *_metadata, struct play *p, const struct step *s)
 {
-	const pid_t tid = p->tid;
 	bool answers = s->type < EXIT;
 
 	ASSERT_EQ(sizeof(*s), write(p->t.in, s, sizeof(*s)));
 	if (s->type == LEADER_EXIT || s->type == EXIT || s->type == EXIT_THREAD)
-		ASSERT_TRUE(eventually(thread_ended(p->t.pid, tid)))
-			TH_LOG("%s: thread %d is %c", s->name, tid, task_state(p->t.pid, tid));
+		ASSERT_TRUE(eventually(thread_ended(p->t.pid, p->tid)))
+			TH_LOG("%s: thread %d has not ended", s->name, p->tid);
 	if (s->type == THREAD)
 		p->threads++;
 	if (s->type == EXIT_THREAD && p->threads) {
@@ -533,7 +532,7 @@ EVENT(exits_0) { EXITED(0), { DO(EXIT, 0) } };
 EVENT(exits_255) { EXITED(255), { DO(EXIT, 255) } };
 EVENT(only_thread_exits) { EXITED(9), { DO(EXIT_THREAD, 9) } };
 EVENT(sigsegv_without_core) { SIGSEGV, { DO(NO_CORE), DO(SIGNAL, SIGSEGV) } };
-EVENT(stop_and_continue_are_none) { EXITED(7), {
+EVENT(stop_and_continue) { EXITED(7), {
 	DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER),
 	DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER), DO(EXIT, 7),
 } };
@@ -543,31 +542,31 @@ EVENT(killed_while_stopped) { SIGKILL, {
 EVENT(exit_of_a_child_is_none) { EXITED(7), { DO(CHILD, 5), DO(EXIT, 7) } };
 
 /* Several threads. */
-EVENT(sigkill_by_another_thread) { SIGKILL, { THREAD_DOES(SIGNAL, SIGKILL) } };
-EVENT(exit_group_by_another_thread) { EXITED(7), { DO(STORM), THREAD_DOES(EXIT, 7) } };
+EVENT(sigkill_by_thread) { SIGKILL, { THREAD_DOES(SIGNAL, SIGKILL) } };
+EVENT(exit_group_by_thread) { EXITED(7), { DO(STORM), THREAD_DOES(EXIT, 7) } };
 EVENT(thread_exit_is_none) { EXITED(3), { DO(THREAD), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3) } };
-EVENT(files_and_memory_are_gone) { SIGKILL, {
+EVENT(files_and_memory_gone) { SIGKILL, {
 	DO(MAP), DO(STORM), DO(KILL, SIGKILL),
 }, { DO(ALL_IS_GONE) } };
 
 /* The leader exits first. The status is that of the last thread. */
 EVENT(leader_exit_is_none) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) } };
-EVENT(leader_exit_then_0) { EXITED(0), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 0) } };
-EVENT(leader_exit_then_thread_exit_is_none) { EXITED(5), {
+EVENT(leader_then_0) { EXITED(0), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 0) } };
+EVENT(leader_then_thread_exits) { EXITED(5), {
 	DO(LEADER_EXIT, 3), DO(THREAD), DO(EXIT_THREAD, 4), DO(EXIT_THREAD, 5),
 } };
-EVENT(leader_exit_then_exit_group) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT, 5) } };
-EVENT(leader_exit_then_killed) { SIGKILL, { DO(LEADER_EXIT, 3), DO(KILL, SIGKILL) } };
+EVENT(leader_then_exit_group) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT, 5) } };
+EVENT(leader_then_killed) { SIGKILL, { DO(LEADER_EXIT, 3), DO(KILL, SIGKILL) } };
 EVENT(opened_after_leader_exit) { EXITED(5), {
 	DO(LEADER_EXIT, 3), DO(WATCH), DO(EXIT_THREAD, 5),
 } };
 
 /* Exec. */
 EVENT(exec_is_none) { EXITED(7), { DO(EXEC), DO(EXEC), DO(EXIT, 7) } };
-EVENT(exec_by_another_thread_is_none) { EXITED(7), {
+EVENT(exec_by_thread) { EXITED(7), {
 	THREAD_DOES(EXEC), THREAD_DOES(EXEC), DO(STORM), THREAD_DOES(EXEC), DO(EXIT, 7),
 } };
-EVENT(exec_after_leader_exit_is_none) { SIGKILL, {
+EVENT(exec_after_leader_exit) { SIGKILL, {
 	DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXEC), DO(KILL, SIGKILL),
 } };
 
@@ -578,14 +577,14 @@ EVENT(trace_is_none) { SIGKILL, {
 	DO(PTRACE, PTRACE_DETACH), DO(ANSWER), DO(KILL, SIGKILL),
 } };
 EVENT(traced_zombie) { EXITED(7), { DO(SEIZE), DO(EXIT, 7) }, { DO(TRACER_WAITS, EXITED(7)) } };
-EVENT(traced_leader_exit_is_none) { EXITED(5), {
+EVENT(traced_leader_exits) { EXITED(5), {
 	DO(SEIZE), DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
 }, { DO(TRACER_WAITS, EXITED(5)) } };
-EVENT(traced_leader_exec_is_none) { SIGKILL, {
+EVENT(traced_leader_execs) { SIGKILL, {
 	DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC),
 	DO(KILL, SIGKILL),
 } };
-EVENT(stop_of_a_traced_exit_is_none) { EXITED(7), {
+EVENT(stop_before_traced_exit) { EXITED(7), {
 	DO(SEIZE, PTRACE_O_TRACEEXIT), DO(EXIT, 7), DO(TRACER_WAITS, HELD_AT_EXIT),
 	DO(PTRACE, PTRACE_CONT),
 }, { DO(TRACER_WAITS, EXITED(7)) } };
@@ -595,13 +594,13 @@ EVENT(leader_is_overtaken) { EXITED(5), {
 	DO(EXIT_THREAD, 5), DO(PTRACE, PTRACE_CONT),
 }, { DO(TRACER_WAITS, EXITED(5)) } };
 /* A dead thread stays until its tracer has waited for it. That is the exit then. */
-EVENT(traced_dead_thread_delays) { EXITED(3), {
+EVENT(dead_thread_delays) { EXITED(3), {
 	DO(THREAD), DO(SEIZE), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3), DO(TRACER_WAITS, EXITED(3)),
 } };
-EVENT(traced_last_thread_delays) { EXITED(5), {
+EVENT(last_thread_delays) { EXITED(5), {
 	DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(TRACER_WAITS, EXITED(5)),
 } };
-EVENT(opened_with_a_dead_thread_left) { EXITED(5), {
+EVENT(opened_with_dead_thread) { EXITED(5), {
 	DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(WATCH), DO(TRACER_WAITS, EXITED(5)),
 } };
 
@@ -609,15 +608,15 @@ EVENT(opened_with_a_dead_thread_left) { EXITED(5), {
 EVENT(core_dumped) { DUMPED(SIGSEGV), {
 	DO(STORM), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE),
 } };
-EVENT(core_dumped_for_an_opener) { DUMPED(SIGABRT), {
+EVENT(opened_in_core_dump) { DUMPED(SIGABRT), {
 	DO(SIGNAL, SIGABRT), DO(CORE_ASKED), DO(WATCH), DO(CORE_DONE),
 } };
 EVENT(core_refused) { SIGSEGV, { DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_REFUSED) } };
-EVENT(core_dumped_after_leader_exit) { DUMPED(SIGSEGV), {
+EVENT(core_after_leader_exit) { DUMPED(SIGSEGV), {
 	DO(LEADER_EXIT, 3), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE),
 } };
 /* The leader is in its exit before the core is dumped. Its exit code lacks the flag. */
-EVENT(core_dumped_by_another_thread) { DUMPED(SIGSEGV), {
+EVENT(core_by_thread) { DUMPED(SIGSEGV), {
 	DO(SEIZE, PTRACE_O_TRACEEXIT), THREAD_DOES(SIGNAL, SIGSEGV),
 	DO(CORE_ASKED), DO(CORE_DONE), DO(TRACER_WAITS, HELD_AT_EXIT), DO(PTRACE, PTRACE_CONT),
 }, { DO(TRACER_WAITS, DUMPED(SIGSEGV)) } };
@@ -626,12 +625,12 @@ EVENT(core_dumped_by_another_thread) { DUMPED(SIGSEGV), {
 EVENT(vfork_child) { SIGKILL, { DO(KILL, SIGKILL) }, .spawn = SPAWN_VFORK };
 EVENT(memory_lives_on) { SIGKILL, { DO(KILL, SIGKILL) }, .spawn = SPAWN_SHARED_VM };
 EVENT(parent_ignores_sigchld) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_IGNORED };
-EVENT(parent_ignores_sigchld_and_leader_exits) { EXITED(5), {
+EVENT(ignored_leader_exits) { EXITED(5), {
 	DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
 }, .spawn = SPAWN_IGNORED };
 EVENT(parent_has_nocldwait) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_NOCLDWAIT };
 EVENT(autoreaped) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_AUTOREAP };
-EVENT(autoreaped_and_leader_exits) { EXITED(5), {
+EVENT(autoreaped_leader_exits) { EXITED(5), {
 	DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
 }, .spawn = SPAWN_AUTOREAP };
 EVENT(orphan) { EXITED(7), { DO(ANSWER), DO(EXIT, 7) }, .spawn = SPAWN_ORPHAN };

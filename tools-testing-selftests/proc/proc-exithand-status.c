@@ -83,10 +83,11 @@ FIXTURE_TEARDOWN(fdinfo)
 static void expect_format(struct __test_metadata *_metadata, int fd, pid_t pid, int status)
 {
 	struct text is, should;
-	int start = 0;
+	int start = 0, n;
 
 	shown(&is, "self", fd, "");
-	ASSERT_EQ(0, sscanf(is.buf, "pos: 0 flags: %*o mnt_id: %*d ino: %*u %n", &start))
+	n = sscanf(is.buf, "pos: 0 flags: %*o mnt_id: %*d ino: %*u %n", &start);
+	ASSERT_EQ(0, n)
 		TH_LOG("%s", is.buf);
 	EXPECT_STREQ(lines(&should, pid, "", status), is.buf + start);
 }
