@@ -1643,7 +1643,7 @@ TEST_F(file, uring_puts_registered_files_later)
 		die_with_parent(me);
 		ring_open(_metadata, &ring);
 		sock = listen_as(me);
-		if (syscall(__NR_io_uring_register, ring.fd,
+		if (syscall(__NR_io_uring_register, ring.ring_fd,
 			    IORING_REGISTER_FILES, &sock, 1) || close(sock) ||
 		    !put_byte(p[1], 'y'))
 			_exit(1);
