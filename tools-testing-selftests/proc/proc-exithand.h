@@ -127,9 +127,17 @@ static inline int read_now(int fd)
 	return ret < 0 ? -errno : ret;
 }
 
+/* Waits for something to read or to accept. */
+static inline bool readable(int fd)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	return poll(&pfd, 1, BOUND_MS) == 1;
+}
+
 static inline bool get_obj(int fd, void *obj, size_t size)
 {
-	return poll_bounded(fd) & POLLIN && read(fd, obj, size) == (ssize_t)size;
+	return readable(fd) && read(fd, obj, size) == (ssize_t)size;
 }
 
 /* Takes one byte from a pipe. Returns -1 if none comes. */
@@ -222,16 +230,22 @@ static inline void exits_settle(void)
 	waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT);
 }
 
+/* Returns the number that follows @key, or -1. */
+static inline long number_after(const char *buf, const char *key)
+{
+	const char *p = strstr(buf, key);
+
+	return p ? atol(p + strlen(key)) : -1;
+}
+
 /* Returns how often the task has gone to sleep, or -1. */
 static inline long task_sleeps(pid_t pid, pid_t tid)
 {
-	static const char key[] = "\nvoluntary_ctxt_switches:";
-	char buf[4096], *p;
+	char buf[4096];
 
 	if (slurp(buf, sizeof(buf), "/proc/%d/task/%d/status", pid, tid) <= 0)
 		return -1;
-	p = strstr(buf, key);
-	return p ? atol(p + sizeof(key) - 1) : -1;
+	return number_after(buf, "\nvoluntary_ctxt_switches:");
 }
 
 /* A child calls this so that it does not outlive the test. */
@@ -747,10 +761,10 @@ static inline int core_socket_accept(struct __test_metadata *_metadata, struct c
 {
 	int fd;
 
-	ASSERT_EQ(POLLIN, poll_bounded(c->fd) & POLLIN);
+	ASSERT_TRUE(readable(c->fd));
 	fd = accept(c->fd, NULL, NULL);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(POLLIN, poll_bounded(fd) & POLLIN);
+	ASSERT_TRUE(readable(fd));
 	return fd;
 }
 
