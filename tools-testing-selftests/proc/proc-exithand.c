@@ -1017,29 +1017,6 @@ TEST_F(file, pid_namespaces)
 	EXPECT_EQ(0, status);
 }
 
-TEST_F(file, core_dump_is_no_exit)
-{
-	struct watcher *w = self->w;
-	struct core_socket sock;
-	int fd;
-
-	if (!core_socket_open(_metadata, &sock))
-		SKIP(return, "cannot have cores sent to a socket: %s", strerror(errno));
-	core_socket_not_for_us(_metadata);
-	target_do(_metadata, &self->t, DO_STORM);
-	watcher_start(_metadata, w, HOW_POLL, self->t.pid);
-	watcher_sleeps(_metadata, w);
-	ASSERT_TRUE(put_byte(self->t.in, DO_ABORT));
-	/* The dump waits for our answer. */
-	fd = core_socket_accept(_metadata, &sock);
-	watcher_quiet(_metadata, w, "a core dump");
-	exithand_quiet(_metadata, self->t.pid, "a core dump");
-	/* Without an answer, the process exits. */
-	close(fd);
-	watcher_returns(_metadata, w);
-	EXPECT_EQ(SIGSEGV, target_reap(_metadata, &self->t) & 0x7f);
-}
-
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], OBEY_ARG))

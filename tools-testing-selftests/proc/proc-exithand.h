@@ -292,34 +292,19 @@ struct target {
 };
 
 /* Letters for the target. */
-#define DO_ANSWER	'a'	/* only answer */
-#define DO_EXIT		'e'	/* exit_group() by the thread that obeys */
-#define DO_EXIT_THREAD	'E'	/* exit() by the thread that obeys */
-#define DO_GROUP_EXIT	'g'	/* exit_group() by another thread */
-#define DO_LEADER_FIRST	'L'	/* the leader exits, and another thread obeys */
-#define DO_STORM	's'	/* start 16 threads that stay */
+#define DO_EXIT		'e'	/* exit_group(TARGET_CODE) */
 #define DO_THREAD_WAIT	'w'	/* start a thread; end it when told again */
 #define DO_EXEC		'x'	/* exec by the thread that obeys */
 #define DO_EXEC_THREAD	'X'	/* exec by another thread */
-#define DO_ABORT	'c'	/* a fatal signal that dumps core */
-#define DO_STAY		'd'	/* do not die with the parent any more */
-#define DO_MAP		'm'	/* map TARGET_MAP_FD, shared and writable */
+
+#define TARGET_CODE	7
 
 /* Letters for the keeper. */
 #define KEEPER_REAP	'r'	/* wait for the target, answer with the status */
 #define KEEPER_QUIT	'q'	/* exit without waiting for it */
 
-/* The exit code of DO_EXIT and DO_GROUP_EXIT. */
-#define TARGET_CODE	7
-
-/* The target inherits this file, of at least one page. */
-#define TARGET_MAP_FD	100
-
 /* The first argument of this program when the target execs it. */
 #define OBEY_ARG	"--obey"
-
-#define STORM_THREADS	16
-#define STACK_SIZE	(64 << 10)
 
 struct obey {
 	int in, out;
@@ -343,14 +328,6 @@ static inline void obey_exec(const struct obey *o, char letter)
 	_exit(125);
 }
 
-static inline void obey(struct obey *o);
-
-static inline void *thread_obey(void *arg)
-{
-	obey(arg);
-	return NULL;
-}
-
 static inline void *thread_pause(void *arg)
 {
 	for (;;)
@@ -362,12 +339,6 @@ static inline void *thread_exec(void *arg)
 {
 	obey_exec(arg, DO_EXEC_THREAD);
 	return NULL;
-}
-
-static inline void *thread_exit_group(void *arg)
-{
-	_exit(TARGET_CODE);
-	return arg;
 }
 
 /* DO_THREAD_WAIT: a thread that sends its TID, and exits when a byte comes. */
@@ -393,7 +364,6 @@ static inline void obey(struct obey *o)
 {
 	pthread_t thread;
 	char c;
-	int i;
 
 	if (o->first && !put_byte(o->out, o->first))
 		_exit(124);
@@ -403,23 +373,6 @@ static inline void obey(struct obey *o)
 		switch (c) {
 		case DO_EXIT:
 			_exit(TARGET_CODE);
-		case DO_EXIT_THREAD:
-			syscall(__NR_exit, 0);
-			break;
-		case DO_GROUP_EXIT:
-			pthread_create(&thread, NULL, thread_exit_group, NULL);
-			thread_pause(NULL);
-			break;
-		case DO_LEADER_FIRST:
-			o->first = c;
-			pthread_create(&thread, NULL, thread_obey, o);
-			/* pthread_exit() would run atexit() handlers at last. */
-			syscall(__NR_exit, 0);
-			break;
-		case DO_STORM:
-			for (i = 0; i < STORM_THREADS; i++)
-				pthread_create(&thread, NULL, thread_pause, NULL);
-			break;
 		case DO_THREAD_WAIT:
 			if (!waiting.tid) {
 				waiting.out = o->out;
@@ -439,19 +392,6 @@ static inline void obey(struct obey *o)
 		case DO_EXEC_THREAD:
 			pthread_create(&thread, NULL, thread_exec, o);
 			thread_pause(NULL);
-			break;
-		case DO_MAP:
-			if (mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED,
-				 TARGET_MAP_FD, 0) == MAP_FAILED)
-				_exit(120);
-			break;
-		case DO_STAY:
-			/* The end of file ends it now. */
-			prctl(PR_SET_PDEATHSIG, 0);
-			break;
-		case DO_ABORT:
-			signal(SIGSEGV, SIG_DFL);
-			raise(SIGSEGV);
 			break;
 		}
 		if (!put_byte(o->out, c))
@@ -519,7 +459,7 @@ static inline pid_t keeper_spawn(enum spawn how, struct spawn_pipes *p)
 {
 	struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
 	struct clone_args args = { .flags = CLONE_AUTOREAP };
-	static char stack[STACK_SIZE] __attribute__((aligned(16)));
+	static char stack[64 << 10] __attribute__((aligned(16)));
 	pid_t pid;
 
 	p->parent = getpid();
@@ -632,14 +572,6 @@ static inline void target_do(struct __test_metadata *_metadata, struct target *t
 	ASSERT_EQ(letter, c) TH_LOG("target %d did not do '%c'", t->pid, letter);
 }
 
-/* The leader's exit is complete when /proc shows a zombie. */
-static inline void target_leader_first(struct __test_metadata *_metadata, struct target *t)
-{
-	target_do(_metadata, t, DO_LEADER_FIRST);
-	ASSERT_TRUE(eventually(leader_state(t->pid) == 'Z'))
-		TH_LOG("leader %d is %c, not a zombie", t->pid, leader_state(t->pid) ?: '?');
-}
-
 /* The keeper waits for the target. Returns the wait status. */
 static inline int target_reap(struct __test_metadata *_metadata, struct target *t)
 {
@@ -691,19 +623,6 @@ static inline bool attach(struct __test_metadata *_metadata, int request,
 }
 
 /*
- * For clone() with CLONE_VM: a child that does nothing and touches no errno. @arg
- * is the PID of its parent, or NULL. Free its stack only when it has been reaped.
- */
-static inline int paused_target(void *arg)
-{
-	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	while (!arg || syscall(__NR_getppid) == (long)arg)
-		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
-	syscall(__NR_exit_group, 126);
-	return 0;
-}
-
-/*
  * Core dumps that the kernel sends to a socket of the test.
  */
 #define CORE_PATTERN "/proc/sys/kernel/core_pattern"
@@ -721,9 +640,6 @@ static inline void core_socket_undo(void *arg)
 	put_file(CORE_PATTERN, c->pattern);
 	unlink(c->addr.sun_path);
 }
-
-/* core_socket_open() has arranged for that. */
-#define core_socket_close(c) ((void)(c))
 
 /* Returns false, and sets errno, if the test cannot have the core dumps. */
 static inline bool core_socket_open(struct __test_metadata *_metadata, struct core_socket *c)
@@ -860,7 +776,6 @@ enum method {
 	HOW_EPOLL,
 	HOW_URING_POLL,
 	HOW_URING_READ,
-	HOW_PIDFD,		/* poll() of a pidfd, to compare with */
 	HOW_COUNT,
 };
 
@@ -871,7 +786,6 @@ static const char * const how_name[] = {
 	[HOW_EPOLL] = "epoll",
 	[HOW_URING_POLL] = "io_uring poll",
 	[HOW_URING_READ] = "io_uring read",
-	[HOW_PIDFD] = "poll of a pidfd",
 };
 
 struct watcher {
@@ -917,7 +831,6 @@ static inline void *watcher_main(void *arg)
 		said = ret;
 		break;
 	case HOW_POLL:
-	case HOW_PIDFD:
 		ret = poll(&pfd, 1, -1);
 		said = pfd.revents;
 		break;
@@ -977,7 +890,7 @@ static inline void watcher_start_for(struct __test_metadata *_metadata, struct w
 static inline void watcher_start(struct __test_metadata *_metadata,
 				 struct watcher *w, enum method how, pid_t pid)
 {
-	int fd = how == HOW_PIDFD ? pidfd_of(pid) : exithand_open(pid, O_RDONLY);
+	int fd = exithand_open(pid, O_RDONLY);
 
 	ASSERT_LE(0, fd)
 		TH_LOG("open for %s of process %d: %s", how_name[how], pid, strerror(errno));
@@ -1003,8 +916,8 @@ static inline void watcher_sleeps(struct __test_metadata *_metadata, struct watc
 }
 
 /* The thread still waits, and was not woken either. */
-static inline void watcher_unwoken(struct __test_metadata *_metadata,
-				   struct watcher *w, const char *after)
+static inline void watcher_unwoken(struct __test_metadata *_metadata, struct watcher *w,
+				   const char *after)
 {
 	watcher_waits(_metadata, w, after);
 	EXPECT_EQ(w->sleeps, task_sleeps(getpid(), w->tid))
@@ -1012,14 +925,11 @@ static inline void watcher_unwoken(struct __test_metadata *_metadata,
 }
 
 /* So it is, and other calls on the file do not report an exit either. */
-static inline void watcher_quiet(struct __test_metadata *_metadata,
-				 struct watcher *w, const char *after)
+static inline void watcher_quiet(struct __test_metadata *_metadata, struct watcher *w,
+				 const char *after)
 {
-	watcher_waits(_metadata, w, after);
-	EXPECT_EQ(0, poll_now(w->fd)) TH_LOG("%s: ready after %s", how_name[w->how], after);
-	if (w->how == HOW_PIDFD)
-		return;
 	watcher_unwoken(_metadata, w, after);
+	EXPECT_EQ(0, poll_now(w->fd)) TH_LOG("%s: ready after %s", how_name[w->how], after);
 	EXPECT_EQ(-EAGAIN, read_now(w->fd))
 		TH_LOG("%s: not EAGAIN after %s", how_name[w->how], after);
 }
@@ -1070,12 +980,9 @@ static inline void watcher_returns(struct __test_metadata *_metadata, struct wat
 		expected = 0;
 	if (w->how == HOW_SELECT)
 		expected = POLLIN;
-	if (w->how == HOW_PIDFD)
-		w->ret &= ~POLLHUP;	/* it was reaped meanwhile */
 	EXPECT_EQ(expected, w->ret)
 		TH_LOG("%s: %s", how_name[w->how], w->ret < 0 ? strerror(-w->ret) : "wrong");
-	if (w->how != HOW_PIDFD)
-		expect_exited(_metadata, w->fd);
+	expect_exited(_metadata, w->fd);
 }
 
 #endif /* __PROC_EXITHAND_H */
