@@ -184,33 +184,52 @@ TEST_F(file, fanotify_reports_a_known_errno)
 	ASSERT_EQ(sizeof(event), read(group, &event, sizeof(event)));
 	EXPECT_EQ(0, poll_now(event.fd));
 	OPEN(O_RDONLY);
-	target_gone(_metadata, &self->t);
+	BECOME(ZOMBIE);
+	BECOME(REAPED);
 	ASSERT_EQ(sizeof(event), read(group, &event, sizeof(event)));
 	EXPECT_EQ(-ESTALE, event.fd);
+}
+
+static void *thread_until_byte(void *arg)
+{
+	pid_t tid = sys_gettid();
+	int *sock = arg;
+
+	if (write(*sock, &tid, sizeof(tid)) < 0 || read(*sock, &tid, 1) < 0)
+		_exit(1);
+	syscall(__NR_exit, 0);
+	return NULL;
 }
 
 /* procfs finds /proc/<tid>, too, although it does not list it. */
 TEST_F(file, thread_is_einval)
 {
+	pid_t child, tid, me = getpid();
+	int fd, sock[2];
+	pthread_t thread;
 	char path[64];
-	pid_t tid;
-	int fd;
 
-	ASSERT_TRUE(put_byte(self->t.in, DO_THREAD_WAIT));
-	ASSERT_TRUE(get_obj(self->t.out, &tid, sizeof(tid)));
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sock));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (child == 0) {
+		die_with_parent(me);
+		_exit(pthread_create(&thread, NULL, thread_until_byte, &sock[1]) || pause());
+	}
+	ASSERT_TRUE(get_obj(sock[0], &tid, sizeof(tid)));
 	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
-	OPEN(O_RDONLY);
+	ASSERT_LE(0, exithand_open(child, O_RDONLY));
 	/* That the process has a watch now does not matter. */
 	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
 	/* There is no such file for each thread. */
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/exithand", self->t.pid, self->t.pid);
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/exithand", child, child);
 	EXPECT_EQ(-ENOENT, RET(open(path, O_RDONLY)));
 
 	/* A tracer keeps a thread that has exited. */
 	if (!attach(_metadata, PTRACE_SEIZE, tid, 0))
 		return;
-	target_do(_metadata, &self->t, DO_THREAD_WAIT);
-	ASSERT_TRUE(eventually(task_state(self->t.pid, tid) == 'Z'));
+	ASSERT_TRUE(put_byte(sock[0], 'x'));
+	ASSERT_TRUE(eventually(task_state(child, tid) == 'Z'));
 	fd = exithand_open(tid, O_RDONLY);
 	EXPECT_TRUE(fd == -EINVAL || fd == -ESTALE) TH_LOG("a dead thread: %d", fd);
 	ASSERT_EQ(0, tracer_wait(tid));

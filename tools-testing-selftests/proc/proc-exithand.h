@@ -293,7 +293,6 @@ struct target {
 
 /* Letters for the target. */
 #define DO_EXIT		'e'	/* exit_group(TARGET_CODE) */
-#define DO_THREAD_WAIT	'w'	/* start a thread; end it when told again */
 #define DO_EXEC		'x'	/* exec by the thread that obeys */
 #define DO_EXEC_THREAD	'X'	/* exec by another thread */
 
@@ -341,24 +340,6 @@ static inline void *thread_exec(void *arg)
 	return NULL;
 }
 
-/* DO_THREAD_WAIT: a thread that sends its TID, and exits when a byte comes. */
-static struct {
-	int go[2], out;
-	pid_t tid;
-} waiting;
-
-static inline void *thread_wait(void *arg)
-{
-	char c;
-
-	waiting.tid = sys_gettid();
-	if (write(waiting.out, &waiting.tid, sizeof(waiting.tid)) < 0 ||
-	    read(waiting.go[0], &c, 1) < 0)
-		_exit(124);
-	syscall(__NR_exit, 0);
-	return arg;
-}
-
 /* Does what the letters say. Exits at the end of file. */
 static inline void obey(struct obey *o)
 {
@@ -373,19 +354,6 @@ static inline void obey(struct obey *o)
 		switch (c) {
 		case DO_EXIT:
 			_exit(TARGET_CODE);
-		case DO_THREAD_WAIT:
-			if (!waiting.tid) {
-				waiting.out = o->out;
-				if (pipe2(waiting.go, O_CLOEXEC) ||
-				    pthread_create(&thread, NULL, thread_wait, NULL))
-					_exit(124);
-				continue;
-			}
-			put_byte(waiting.go[1], c);
-			/* pthread_join() would not wait until it is released. A tracer keeps it. */
-			while (!strchr("Z", task_state(getpid(), waiting.tid)))
-				relax();
-			break;
 		case DO_EXEC:
 			obey_exec(o, c);
 			break;
@@ -581,13 +549,6 @@ static inline int target_reap(struct __test_metadata *_metadata, struct target *
 	ASSERT_TRUE(get_obj(t->kout, &status, sizeof(status)))
 		TH_LOG("target %d could not be reaped", t->pid);
 	return status;
-}
-
-/* Kills the target and has it reaped. Afterwards its PID is free. */
-static inline void target_gone(struct __test_metadata *_metadata, struct target *t)
-{
-	ASSERT_EQ(0, kill(t->pid, SIGKILL));
-	ASSERT_EQ(SIGKILL, target_reap(_metadata, t));
 }
 
 /* Ends what is left of a target. */
