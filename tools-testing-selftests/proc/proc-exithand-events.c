@@ -36,6 +36,8 @@
 /* A file that the process inherits. */
 #define MAP_FD		100
 
+#define STORM_THREADS	16
+
 enum step_type {
 	END,
 	/* A thread of the process obeys these, and answers. */
@@ -470,7 +472,6 @@ FIXTURE_VARIANT(event)
 FIXTURE_SETUP(event)
 {
 	struct play *p = &self->play;
-	struct target t = { 0 };
 	enum method how;
 
 	/* If the process is gone, a write to it fails, and the test goes on. */
@@ -493,25 +494,22 @@ FIXTURE_SETUP(event)
 	ASSERT_EQ(MAP_FD, dup2(memfd_create("exithand", MFD_ALLOW_SEALING), MAP_FD));
 	ASSERT_EQ(0, ftruncate(MAP_FD, 1 << 16));
 
-	/* Not &p->t: target_try() forks, and the memory of p is shared. */
-	if (!target_try(_metadata, &t, variant->spawn)) {
+	if (!target_try(_metadata, &p->t, variant->spawn)) {
 		ASSERT_TRUE(variant->spawn == SPAWN_PIDNS || variant->spawn == SPAWN_AUTOREAP);
-		SKIP(return, "cannot make the process: %s", strerror(-t.pid));
+		SKIP(return, "cannot make the process: %s", strerror(-p->t.pid));
 	}
-	p->t = t;
-	p->pidfd = pidfd_of(t.pid);
+	p->pidfd = pidfd_of(p->t.pid);
 	ASSERT_LE(0, p->pidfd);
 	/* After exec the process knows the steps, but shares no memory with its parent. */
 	if (variant->spawn != SPAWN_VFORK && variant->spawn != SPAWN_SHARED_VM) {
-		ASSERT_TRUE(put_byte(t.in, DO_EXEC));
-		ASSERT_TRUE(get_obj(t.out, &p->tid, sizeof(p->tid)));
+		ASSERT_TRUE(put_byte(p->t.in, DO_EXEC));
+		ASSERT_TRUE(get_obj(p->t.out, &p->tid, sizeof(p->tid)));
 	}
 }
 
-/* If the test fails, the process dies with it. */
-FIXTURE_TEARDOWN_PARENT(event)
+FIXTURE_TEARDOWN(event)
 {
-	core_socket_close(&self->play.sock);
+	target_end(&self->play.t);
 }
 
 TEST_F(event, watched)
