@@ -1,866 +1,657 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is an exit, and what is not, as /proc/<pid>/exithand tells it.
+ * Tests what is an exit and what is not, and the exit status of each exit.
  *
- * event.*: the way in which a process lives and dies makes no difference.  In
- * each case threads that wait in every way there is sleep through all that is
- * not the exit, without so much as being woken, and return at the exit.  Then
- * the same is done with a pidfd: where the two interfaces say the same thing,
- * the same lines of code ask both.
+ * Each EVENT() below is the life of one process: steps that are no exit, the step that is the
+ * exit, and what happens to the zombie. Each is played twice:
  *
- * way.*: some of the cases once more for each way of waiting alone, lest one
- * of them live on what another has set up.
+ * - watched: Threads wait from the start, in read() and in poll(). They sleep through all that is
+ *   no exit, without a single wake-up, and return at the exit.
+ * - opened_late: Nobody opens the file before the exit.
  *
- * How "it does not happen" is shown: the thing that must not count as an exit
- * is first made to happen completely, and seen from outside (an answer through
- * a pipe, a state in /proc, a return from wait).  A wake-up is issued within
- * it, if at all; where the sign is seen a little earlier than that, see
- * exits_settle() and task_rests().  After that the waiting thread is looked at
- * until it either has returned or is asleep and off its CPU; a thread that was
- * woken is neither until it has made up its mind.  So there is no need to wait
- * some time for something that must not come.
+ * The status in fdinfo must be that of the table, and so must the one that the parent gets.
+ *
+ * To show that something is no exit, the test first makes it happen completely. It sees that from
+ * outside: by an answer through a pipe, a state in /proc, or a return from wait(). If there were a
+ * wake-up, it would be part of that. (exits_settle() and task_rests() are for signs that come a
+ * moment too early.) Then the test looks at the waiting thread until it has returned, or is asleep
+ * and off its CPU. A thread that was woken is neither until it has made up its mind. So the test
+ * never waits for some time to see that nothing happens.
  */
 #define _GNU_SOURCE
+#include <linux/coredump.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 #include "proc-exithand.h"
 
+#define EXITED(code)	((code) << 8)
+#define DUMPED(sig)	((sig) | 0x80)
+#define ALIVE		(-1)
+
+/* wait() returns these for a process that its tracer has stopped. */
+#define STOPPED(sig)	((sig) << 8 | 0x7f)
+#define HELD_AT_EXIT	STOPPED(SIGTRAP | PTRACE_EVENT_EXIT << 8)
+
+/* A file that the process inherits. */
+#define MAP_FD		100
+
+#define STORM_THREADS	16
+
+enum step_type {
+	END,
+	/* A thread of the process obeys these, and answers. */
+	ANSWER,			/* does nothing else */
+	CHILD,			/* forks a child that exits, and reaps it */
+	EXEC,
+	LEADER_EXIT,		/* exits, and a new thread obeys from now on */
+	MAP,			/* maps MAP_FD, shared and writable */
+	NO_CORE,		/* lets no core be dumped */
+	STAY,			/* no longer dies with its parent */
+	STORM,			/* starts many threads, which stay */
+	THREAD,			/* starts a thread, which obeys until it exits */
+	/* The thread cannot answer after these. */
+	EXIT,			/* exit_group() */
+	EXIT_THREAD,		/* exit() */
+	SIGNAL,			/* sends itself a signal */
+	/* The test does these. */
+	KILL,			/* sends a signal */
+	PARENT_QUITS,		/* The test becomes the parent. */
+	WATCH,			/* If this is there, no thread waits before. */
+	ALL_IS_GONE,		/* checks the files and the memory of the process */
+	SEIZE,			/* traces the thread that obeys, with these options */
+	PTRACE,			/* a request to the traced thread */
+	TRACER_WAITS,		/* expects this status from wait() */
+	CORE_ASKED,		/* The kernel asks the test what to do about a core. */
+	CORE_DONE,		/* The test has dumped it. */
+	CORE_REFUSED,
+};
+
+struct step {
+	enum step_type type;
+	const char *name;
+	bool by_thread;		/* by a new thread, while the one that obeys pauses */
+	int nr;			/* exit code, signal, option, request, or status */
+};
+
+#define DO(type, ...)	{ type, #type " " #__VA_ARGS__, false, ##__VA_ARGS__ }
+#define THREAD_DOES(type, ...)	\
+	{ type, #type " " #__VA_ARGS__ " by another thread", true, ##__VA_ARGS__ }
+
 /*
- * Lives and deaths.
+ * The process.
+ */
+struct process {
+	struct obey pipes;
+	struct step step;
+};
+
+static void obey_step(struct process *p, int nr);
+static void obey_steps(struct process *p);
+
+static void *thread_main(void *arg)
+{
+	struct process *p = arg;
+
+	if (p->step.by_thread)
+		obey_step(p, p->step.nr);
+	else
+		obey_steps(p);
+	return NULL;
+}
+
+static pthread_t in_thread(void *(*function)(void *), struct process *p)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, function, p))
+		_exit(119);
+	return thread;
+}
+
+static void obey_step(struct process *p, int nr)
+{
+	const struct rlimit no_core = { 1, 1 };	/* not through a pipe, either */
+	int i;
+
+	switch (p->step.type) {
+	case CHILD:
+		if (fork() == 0)
+			_exit(nr);
+		wait(NULL);
+		break;
+	case EXEC:
+		obey_exec(&p->pipes, DO_EXEC);
+		break;
+	case LEADER_EXIT:
+		in_thread(thread_main, p);
+		/* Not pthread_exit(): in the last thread, it would be exit(). */
+		syscall(__NR_exit, nr);
+		break;
+	case MAP:
+		if (mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED, MAP_FD, 0) == MAP_FAILED)
+			_exit(120);
+		break;
+	case NO_CORE:
+		setrlimit(RLIMIT_CORE, &no_core);
+		break;
+	case STAY:
+		/* It exits when it finds the end of its pipe. */
+		prctl(PR_SET_PDEATHSIG, 0);
+		break;
+	case STORM:
+		for (i = 0; i < STORM_THREADS; i++)
+			in_thread(thread_pause, p);
+		break;
+	case THREAD:
+		pthread_join(in_thread(thread_main, p), NULL);
+		break;
+	case EXIT:
+		_exit(nr);
+	case EXIT_THREAD:
+		syscall(__NR_exit, nr);
+		break;
+	case SIGNAL:
+		signal(nr, SIG_DFL);
+		raise(nr);
+		break;
+	default:
+		break;
+	}
+}
+
+static void obey_steps(struct process *p)
+{
+	const pid_t tid = sys_gettid();
+
+	/* The answer is the TID of the thread that obeys next. */
+	while (write(p->pipes.out, &tid, sizeof(tid)) == sizeof(tid) &&
+	       read(p->pipes.in, &p->step, sizeof(p->step)) == sizeof(p->step)) {
+		if (p->step.by_thread) {
+			in_thread(thread_main, p);
+			thread_pause(NULL);
+		}
+		obey_step(p, p->step.nr);
+	}
+	_exit(123);
+}
+
+/* main() of the process after exec. */
+static int process_main(int argc, char **argv)
+{
+	struct process p = { 0 };
+
+	if (argc != 5)
+		return 122;
+	p.pipes.in = atoi(argv[2]);
+	p.pipes.out = atoi(argv[3]);
+	obey_steps(&p);
+	return 0;
+}
+
+/*
+ * The test.
+ */
+struct play {
+	/* from the table */
+	int status;
+	const struct step *steps, *then;
+	unsigned int ways;
+	bool autoreaped;
+
+	struct target t;
+	int pidfd;
+	pid_t tid;		/* of the thread that obeys */
+	int threads;		/* that THREAD has started */
+	pid_t traced;
+	struct core_socket sock;
+	int core;		/* the kernel's question */
+	struct watcher w[HOW_COUNT];
+	int nr;			/* of these */
+};
+
+/* Is there a step of these types? */
+static bool has_step(const struct step *s, enum step_type first, enum step_type last)
+{
+	for (; s->type != END; s++)
+		if (s->type >= first && s->type <= last)
+			return true;
+	return false;
+}
+
+/* Depends on Yama, on seccomp, and on capabilities. */
+static bool may_trace(void)
+{
+	pid_t me = getpid(), child = fork();
+	bool ok;
+
+	if (child < 0)
+		return false;
+	if (child == 0) {
+		die_with_parent(me);
+		thread_pause(NULL);
+	}
+	ok = ptrace(PTRACE_SEIZE, child, NULL, NULL) == 0;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return ok;
+}
+
+/* Have all threads but one been released? */
+static bool alone(pid_t pid)
+{
+	char buf[4096];
+
+	return slurp(buf, sizeof(buf), "/proc/%d/status", pid) > 0 &&
+	       strstr(buf, "\nThreads:\t1\n");
+}
+
+/* Has the thread exited, or does its tracer hold it in its exit? */
+static bool thread_ended(pid_t pid, pid_t tid)
+{
+	char state = task_state(pid, tid);
+
+	return !state || state == 'Z' || state == 't';
+}
+
+/* Tells the process to take a step. */
+static void order(struct __test_metadata *_metadata, struct play *p, const struct step *s)
+{
+	bool answers = s->type < EXIT;
+
+	ASSERT_EQ(sizeof(*s), write(p->t.in, s, sizeof(*s)));
+	if (s->type == LEADER_EXIT || s->type == EXIT || s->type == EXIT_THREAD)
+		ASSERT_TRUE(eventually(thread_ended(p->t.pid, p->tid)))
+			TH_LOG("%s: thread %d has not ended", s->name, p->tid);
+	if (s->type == THREAD)
+		p->threads++;
+	if (s->type == EXIT_THREAD && p->threads) {
+		/* The thread that started this one obeys again. */
+		p->threads--;
+		answers = true;
+	}
+	if (answers)
+		ASSERT_TRUE(get_obj(p->t.out, &p->tid, sizeof(p->tid)))
+			TH_LOG("process %d did not do %s", p->t.pid, s->name);
+}
+
+static void take_step(struct __test_metadata *_metadata, struct play *p, const struct step *s)
+{
+	struct coredump_ack ack = { COREDUMP_ACK_SIZE_VER0, .mask = COREDUMP_USERSPACE };
+	struct coredump_req req;
+	pid_t pid = p->t.pid;
+
+	switch (s->type) {
+	case KILL:
+		ASSERT_EQ(0, kill(pid, s->nr));
+		/* The parent must have been told, too. */
+		if (s->nr == SIGSTOP)
+			ASSERT_TRUE(eventually(task_rests(pid, pid, 'T')));
+		break;
+	case PARENT_QUITS:
+		ASSERT_TRUE(put_byte(p->t.kin, KEEPER_QUIT));
+		ASSERT_TRUE(eventually(waitpid(p->t.keeper, NULL, WNOHANG)));
+		p->t.keeper = 0;
+		break;
+	case ALL_IS_GONE:
+		/* The keeper closes its ends of the pipes before it waits for us. */
+		ASSERT_TRUE(eventually(task_blocked(p->t.keeper, p->t.keeper)));
+		EXPECT_EQ(POLLHUP, poll_now(p->t.out) & POLLHUP)
+			TH_LOG("the files of the process are still open");
+		/* A file that is mapped for writing cannot be sealed. */
+		EXPECT_EQ(0, fcntl(MAP_FD, F_ADD_SEALS, F_SEAL_WRITE))
+			TH_LOG("the memory of the process is still there");
+		break;
+	case SEIZE:
+		p->traced = p->tid;
+		ASSERT_EQ(0, ptrace(PTRACE_SEIZE, p->traced, NULL, s->nr));
+		break;
+	case PTRACE:
+		/* A leader that is held at its exit is to be the last thread. */
+		ASSERT_TRUE(eventually(alone(pid)));
+		p->traced = pid;
+		ASSERT_EQ(0, ptrace(s->nr, pid, NULL, NULL));
+		break;
+	case TRACER_WAITS:
+		EXPECT_EQ(s->nr, tracer_wait(p->traced));
+		break;
+	case CORE_ASKED:
+		p->core = core_socket_accept(_metadata, &p->sock);
+		ASSERT_TRUE(get_obj(p->core, &req, COREDUMP_REQ_SIZE_VER0));
+		ASSERT_TRUE(req.mask & COREDUMP_USERSPACE);
+		break;
+	case CORE_DONE:
+		ASSERT_EQ(ack.size, send(p->core, &ack, ack.size, MSG_NOSIGNAL));
+		ASSERT_EQ(COREDUMP_MARK_REQACK, get_byte(p->core));
+		close(p->core);
+		break;
+	case CORE_REFUSED:
+		close(p->core);
+		break;
+	default:
+		order(_metadata, p, s);
+	}
+	if (s->type == MAP)
+		ASSERT_EQ(-1, fcntl(MAP_FD, F_ADD_SEALS, F_SEAL_WRITE));
+}
+
+/* What fdinfo says about the exit. */
+static void expect_shows(struct __test_metadata *_metadata, int fd, int status,
+			 const char *when)
+{
+	char is[512] = "", should[64] = "Exited:\t0\n";
+	char *p;
+
+	if (status != ALIVE)
+		snprintf(should, sizeof(should), "Exited:\t1\nExitStatus:\t%d\n", status);
+	slurp(is, sizeof(is), "/proc/self/fdinfo/%d", fd);
+	p = strstr(is, "Exited:");
+	EXPECT_STREQ(should, p ?: is)
+		TH_LOG("after %s", when);
+}
+
+/* Starts the threads that wait. */
+static void watch(struct __test_metadata *_metadata, struct play *p, bool late)
+{
+	enum method how;
+	int i;
+
+	for (how = HOW_READ; how <= HOW_URING_READ; how++) {
+		if (p->ways & 1 << how)
+			watcher_start(_metadata, &p->w[p->nr++], how, p->t.pid);
+	}
+	for (i = 0; i < p->nr && !late; i++)
+		watcher_sleeps(_metadata, &p->w[i]);
+}
+
+static void expect_quiet(struct __test_metadata *_metadata, struct play *p, const char *after)
+{
+	int i;
+
+	for (i = 0; i < p->nr; i++)
+		watcher_quiet(_metadata, &p->w[i], after);
+	exithand_quiet(_metadata, p->t.pid, after);
+	expect_shows(_metadata, p->w->fd, ALIVE, after);
+}
+
+/* What becomes of the zombie, until it is reaped. */
+static void play_zombie(struct __test_metadata *_metadata, struct play *p)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
+	int fd, edge = epoll_create1(EPOLL_CLOEXEC), status = -1;
+	const struct step *s;
+
+	EXPECT_EQ('Z', leader_state(p->t.pid));
+	ASSERT_EQ(0, epoll_ctl(edge, EPOLL_CTL_ADD, p->w->fd, &ev));
+	EXPECT_EQ(1, epoll_wait(edge, &ev, 1, 0));
+	expect_shows(_metadata, p->w->fd, p->status, "the exit");
+	for (s = p->then; s->type != END; s++) {
+		take_step(_metadata, p, s);
+		expect_shows(_metadata, p->w->fd, p->status, s->name);
+	}
+
+	fd = exithand_open(p->t.pid, O_RDONLY);
+	ASSERT_LE(0, fd);
+	expect_shows(_metadata, fd, p->status, "a late open");
+	if (p->t.keeper)
+		status = target_reap(_metadata, &p->t);
+	else
+		ASSERT_TRUE(eventually(waitpid(p->t.pid, &status, WNOHANG)));
+	EXPECT_EQ(p->status, status)
+		TH_LOG("wait status %#x", status);
+	expect_shows(_metadata, fd, p->status, "the reaping");
+	/*
+	 * A zombie comes to where the kernel reports exits a second time, when its
+	 * tracer lets it go or when it gets a new parent.
+	 */
+	EXPECT_EQ(0, epoll_wait(edge, &ev, 1, 0))
+		TH_LOG("told of one exit twice");
+}
+
+static void play(struct __test_metadata *_metadata, struct play *p, bool late)
+{
+	const struct step *s = p->steps;
+	int i;
+
+	if (has_step(p->steps, CORE_ASKED, CORE_ASKED)) {
+		if (!core_socket_open(_metadata, &p->sock))
+			SKIP(return, "cannot have cores sent to a socket: %s", strerror(errno));
+		core_socket_not_for_us(_metadata);
+	}
+	if (!late && !has_step(p->steps, WATCH, WATCH))
+		watch(_metadata, p, late);
+	for (; s[1].type != END; s++) {
+		if (s->type != WATCH)
+			take_step(_metadata, p, s);
+		else if (!late)
+			watch(_metadata, p, late);
+		if (p->nr)
+			expect_quiet(_metadata, p, s->name);
+	}
+	take_step(_metadata, p, s);
+	if (late) {
+		/* A pidfd knows of the exit as well, and is not what is tested. */
+		ASSERT_EQ(POLLIN, poll_bounded(p->pidfd) & POLLIN)
+			TH_LOG("the process lives on");
+		exits_settle();
+		if (!p->autoreaped)
+			watch(_metadata, p, late);
+	}
+	for (i = 0; i < p->nr; i++)
+		watcher_returns(_metadata, &p->w[i]);
+	if (!p->autoreaped)
+		play_zombie(_metadata, p);
+
+	ASSERT_TRUE(eventually(kill(p->t.pid, 0) == -1 && errno == ESRCH))
+		TH_LOG("process %d is not gone", p->t.pid);
+	for (i = 0; i < p->nr; i++) {
+		expect_exited(_metadata, p->w[i].fd);
+		expect_shows(_metadata, p->w[i].fd, p->status, "the end");
+	}
+	EXPECT_EQ(-ENOENT, exithand_open(p->t.pid, O_RDONLY));
+	target_end(&p->t);
+}
+
+/*
+ * The lives.
  */
 FIXTURE(event)
 {
-	struct target t;
-	struct watcher w[HOW_COUNT];
-	int nr;
+	struct play play;
 };
 
 FIXTURE_VARIANT(event)
 {
-	enum method first, last;
-};
-
-FIXTURE_VARIANT_ADD(event, exithand)
-{
-	.first = HOW_READ, .last = HOW_URING_READ,
-};
-
-FIXTURE_VARIANT_ADD(event, pidfd)
-{
-	.first = HOW_PIDFD, .last = HOW_PIDFD,
+	int status;
+	struct step steps[10];	/* The last one is the exit. */
+	struct step then[3];	/* steps of the zombie */
+	enum spawn spawn;
+	unsigned int ways;	/* of waiting: bits of enum method, 0 for read and poll */
 };
 
 FIXTURE_SETUP(event)
 {
-	/* A target that is gone is an answer, not the end of the test. */
+	struct play *p = &self->play;
+	enum method how;
+
+	/* If the process is gone, a write to it fails, and the test goes on. */
 	signal(SIGPIPE, SIG_IGN);
-	if (variant->first != HOW_PIDFD)
-		exithand_needed(_metadata);
+	if (!exithand_needed(_metadata))
+		return;
+	p->status = variant->status;
+	p->steps = variant->steps;
+	p->then = variant->then;
+	p->ways = variant->ways ?: 1 << HOW_READ | 1 << HOW_POLL;
+	p->autoreaped = variant->spawn == SPAWN_IGNORED || variant->spawn == SPAWN_AUTOREAP ||
+			variant->spawn == SPAWN_NOCLDWAIT;
+	for (how = HOW_READ; how <= HOW_URING_READ; how++) {
+		if (p->ways & 1 << how && !method_usable(how))
+			SKIP(return, "no %s", how_name[how]);
+	}
+	if (has_step(p->steps, SEIZE, PTRACE) && !may_trace())
+		SKIP(return, "cannot trace");
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
+	ASSERT_EQ(MAP_FD, dup2(memfd_create("exithand", MFD_ALLOW_SEALING), MAP_FD));
+	ASSERT_EQ(0, ftruncate(MAP_FD, 1 << 16));
+
+	if (!target_try(_metadata, &p->t, variant->spawn)) {
+		ASSERT_TRUE(variant->spawn == SPAWN_PIDNS || variant->spawn == SPAWN_AUTOREAP);
+		SKIP(return, "cannot make the process: %s", strerror(-p->t.pid));
+	}
+	p->pidfd = pidfd_of(p->t.pid);
+	ASSERT_LE(0, p->pidfd);
+	/* After exec the process knows the steps, but shares no memory with its parent. */
+	if (variant->spawn != SPAWN_VFORK && variant->spawn != SPAWN_SHARED_VM) {
+		ASSERT_TRUE(put_byte(p->t.in, DO_EXEC));
+		ASSERT_TRUE(get_obj(p->t.out, &p->tid, sizeof(p->tid)));
+	}
 }
 
 FIXTURE_TEARDOWN(event)
 {
-	target_end(&self->t);
+	target_end(&self->play.t);
 }
 
-/* Threads that wait for the target; how many. */
-static int event_watch(struct __test_metadata *_metadata, struct target *t,
-		       struct watcher *w, enum method first, enum method last)
+TEST_F(event, watched)
 {
-	enum method how;
-	int nr = 0;
-
-	for (how = first; how <= last; how++) {
-		/* Without io_uring, way.uring_* say that it was not tried. */
-		if (method_usable(how))
-			watcher_start(_metadata, &w[nr++], how, t->pid);
-	}
-	return nr;
+	play(_metadata, &self->play, false);
 }
 
-/* The same, and they are asleep; none if there is no such target. */
-static int event_begin(struct __test_metadata *_metadata, struct target *t,
-		       struct watcher *w, enum method first, enum method last,
-		       enum spawn spawn)
+TEST_F(event, opened_late)
 {
-	int i, nr;
-
-	if (!target_try(_metadata, t, spawn))
-		SKIP(return 0, "cannot make the process: %s",
-		     strerror(-t->pid));
-	nr = event_watch(_metadata, t, w, first, last);
-	for (i = 0; i < nr; i++)
-		watcher_sleeps(_metadata, &w[i]);
-	return nr;
+	play(_metadata, &self->play, true);
 }
 
-static void event_quiet(struct __test_metadata *_metadata, struct target *t,
-			struct watcher *w, int nr, const char *after)
-{
-	int i;
-
-	for (i = 0; i < nr; i++)
-		watcher_quiet(_metadata, &w[i], after);
-	if (w->how != HOW_PIDFD)
-		exithand_quiet(_metadata, t->pid, after);
-}
-
-static void event_returns(struct __test_metadata *_metadata,
-			  struct watcher *w, int nr)
-{
-	int i;
-
-	for (i = 0; i < nr; i++)
-		watcher_returns(_metadata, &w[i]);
-}
-
-/* Afterwards the same is said for ever, and to those who come late. */
-static void event_gone(struct __test_metadata *_metadata, struct target *t,
-		       struct watcher *w, int nr)
-{
-	int i;
-
-	ASSERT_TRUE(eventually(kill(t->pid, 0) == -1 && errno == ESRCH))
-		TH_LOG("process %d is not gone", t->pid);
-	for (i = 0; i < nr; i++) {
-		if (w[i].how != HOW_PIDFD) {
-			expect_exited(_metadata, w[i].fd);
-			continue;
-		}
-		EXPECT_EQ(POLL_EXITED | POLLHUP, poll_now(w[i].fd));
-	}
-	EXPECT_EQ(-ENOENT, exithand_open(t->pid, O_RDONLY));
-}
-
-/*
- * Edge-triggered, so that each wake-up counts: a process that has exited may
- * come to where exits are told once more, when its tracer lets it go or when it
- * gets a new parent.  (A pidfd tells it again then.)
- */
-static int edge_of(struct __test_metadata *_metadata, int fd)
-{
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };
-	int ep = epoll_create1(EPOLL_CLOEXEC);
-
-	ASSERT_LE(0, ep);
-	ASSERT_EQ(0, epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev));
-	return ep;
-}
-
-static bool edge_seen(int ep)
-{
-	struct epoll_event ev;
-
-	return epoll_wait(ep, &ev, 1, 0) == 1;
-}
-
-/* The steps of a test. */
-#define BEGIN(spawn)							\
-	(self->nr = event_begin(_metadata, &self->t, self->w,		\
-				variant->first, variant->last, spawn))
-#define WATCH()								\
-	(self->nr = event_watch(_metadata, &self->t, self->w,		\
-				variant->first, variant->last))
-#define QUIET(after)							\
-	event_quiet(_metadata, &self->t, self->w, self->nr, after)
-#define RETURNS()	event_returns(_metadata, self->w, self->nr)
-#define GONE()		event_gone(_metadata, &self->t, self->w, self->nr)
-#define EDGE()	edge_of(_metadata, self->w->fd)
-#define TOLD_ONCE(ep)							\
-	do {								\
-		if (self->w->how != HOW_PIDFD)				\
-			EXPECT_FALSE(edge_seen(ep))			\
-				TH_LOG("told of one exit twice");	\
-	} while (0)
-#define REAPED(expected)						\
-	do {								\
-		EXPECT_EQ(expected, target_reap(_metadata, &self->t));	\
-		GONE();							\
-	} while (0)
-
-#define SEIZE(tid, options)	attach(_metadata, PTRACE_SEIZE, tid, options)
-#define ATTACH(tid)		attach(_metadata, PTRACE_ATTACH, tid, 0)
-
-/* What the target is told and has done when this returns. */
-#define DO(letter)	target_do(_metadata, &self->t, letter)
-
-/* Not only marked so: the parent has been told. */
-#define STOPPED()							\
-	ASSERT_TRUE(eventually(task_rests(self->t.pid, self->t.pid, 'T')))
-
-/* The last thing that is said to the target: no answer is expected. */
-#define LAST(letter)	ASSERT_TRUE(put_byte(self->t.in, letter))
-#define KILL()		ASSERT_EQ(0, kill(self->t.pid, SIGKILL))
-
-TEST_F(event, killed)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	QUIET("nothing at all");
-	KILL();
-	RETURNS();
-	EXPECT_EQ('Z', leader_state(self->t.pid));
-	REAPED(SIGKILL);
-}
-
-TEST_F(event, exits)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, exit_group_by_another_thread)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	DO(DO_STORM);
-	LAST(DO_GROUP_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, killed_with_many_threads)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	DO(DO_STORM);
-	QUIET("the start of threads");
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-TEST_F(event, killed_while_stopped)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	ASSERT_EQ(0, kill(self->t.pid, SIGSTOP));
-	STOPPED();
-	QUIET("a stop");
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-/* Ended before anyone opened: there is nothing left to wait for. */
-TEST_F(event, zombie_opened_late)
-{
-	target_start(_metadata, &self->t);
-	LAST(DO_EXIT);
-	ASSERT_TRUE(eventually(leader_state(self->t.pid) == 'Z'));
-	WATCH();
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, thread_exit_is_none)
-{
-	pid_t tid;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	ASSERT_TRUE(put_byte(self->t.in, DO_THREAD_WAIT));
-	ASSERT_TRUE(get_obj(self->t.out, &tid, sizeof(tid)));
-	QUIET("the start of a thread");
-	DO(DO_THREAD_WAIT);
-	ASSERT_EQ(0, task_state(self->t.pid, tid));
-	QUIET("the exit of a thread");
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, leader_exit_is_none)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	target_leader_first(_metadata, &self->t);
-	QUIET("the leader's exit");
-	DO(DO_ANSWER);
-	/* Now the last thread is the process. */
-	LAST(DO_EXIT_THREAD);
-	RETURNS();
-	REAPED(0);
-}
-
-TEST_F(event, leader_exit_then_thread_exit_is_none)
-{
-	pid_t tid;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	ASSERT_TRUE(put_byte(self->t.in, DO_THREAD_WAIT));
-	ASSERT_TRUE(get_obj(self->t.out, &tid, sizeof(tid)));
-	target_leader_first(_metadata, &self->t);
-	DO(DO_THREAD_WAIT);
-	ASSERT_TRUE(eventually(!task_state(self->t.pid, tid)));
-	QUIET("the exit of the leader and of the last thread but one");
-	LAST(DO_EXIT_THREAD);
-	RETURNS();
-	REAPED(0);
-}
-
-TEST_F(event, leader_exit_then_exit_group)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	target_leader_first(_metadata, &self->t);
-	QUIET("the leader's exit");
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, leader_exit_then_killed)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	target_leader_first(_metadata, &self->t);
-	QUIET("the leader's exit");
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-/* As above, but the leader is a zombie when the file is opened. */
-TEST_F(event, opened_after_leader_exit)
-{
-	int i;
-
-	target_start(_metadata, &self->t);
-	target_leader_first(_metadata, &self->t);
-	WATCH();
-	for (i = 0; i < self->nr; i++)
-		watcher_sleeps(_metadata, &self->w[i]);
-	QUIET("an open after the leader's exit");
-	LAST(DO_EXIT_THREAD);
-	RETURNS();
-	REAPED(0);
-}
-
-TEST_F(event, exec_is_none)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	DO(DO_EXEC);
-	QUIET("exec");
-	DO(DO_EXEC);
-	QUIET("exec once more");
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, exec_by_another_thread_is_none)
-{
-	int i;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	for (i = 0; i < 3; i++) {
-		DO(DO_EXEC_THREAD);
-		QUIET("exec by another thread");
-	}
-	DO(DO_STORM);
-	DO(DO_EXEC_THREAD);
-	QUIET("exec by one thread of many");
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-/* The leader is long dead when another thread takes its place. */
-TEST_F(event, exec_after_leader_exit_is_none)
-{
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	target_leader_first(_metadata, &self->t);
-	QUIET("the leader's exit");
-	DO(DO_EXEC);
-	ASSERT_NE('Z', leader_state(self->t.pid));
-	QUIET("exec after the leader's exit");
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-TEST_F(event, stop_and_continue_are_none)
-{
-	int i;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	for (i = 0; i < 2; i++) {
-		ASSERT_EQ(0, kill(self->t.pid, SIGSTOP));
-		STOPPED();
-		QUIET("a stop");
-		ASSERT_EQ(0, kill(self->t.pid, SIGCONT));
-		DO(DO_ANSWER);
-		QUIET("a continue");
-	}
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, trace_is_none)
-{
-	pid_t pid;
-	int status;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	pid = self->t.pid;
-	if (!ATTACH(pid))
-		return;
-	status = tracer_wait(pid);
-	ASSERT_TRUE(WIFSTOPPED(status)) TH_LOG("status %#x", status);
-	QUIET("attach and trace stop");
-	ASSERT_EQ(0, ptrace(PTRACE_CONT, pid, NULL, NULL));
-	DO(DO_ANSWER);
-	QUIET("continue by the tracer");
-	ASSERT_EQ(0, kill(pid, SIGUSR1));
-	status = tracer_wait(pid);
-	ASSERT_TRUE(WIFSTOPPED(status)) TH_LOG("status %#x", status);
-	QUIET("a signal for the tracer");
-	ASSERT_EQ(0, ptrace(PTRACE_DETACH, pid, NULL, NULL));
-	DO(DO_ANSWER);
-	QUIET("detach");
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-/* A tracer stands between the zombie and its parent: exited all the same. */
-TEST_F(event, traced_zombie)
-{
-	int status, edge;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	if (!SEIZE(self->t.pid, 0))
-		return;
-	QUIET("seize");
-	edge = EDGE();
-	KILL();
-	RETURNS();
-	EXPECT_TRUE(edge_seen(edge));
-	EXPECT_EQ('Z', leader_state(self->t.pid));
-	status = tracer_wait(self->t.pid);
-	EXPECT_EQ(SIGKILL, status);
-	TOLD_ONCE(edge);
-	REAPED(SIGKILL);
-}
-
-/* The first opener finds the exit, and the kernel does not report it again. */
-TEST_F(event, traced_zombie_opened_late)
-{
-	int edge;
-
-	target_start(_metadata, &self->t);
-	if (!SEIZE(self->t.pid, 0))
-		return;
-	KILL();
-	ASSERT_TRUE(eventually(leader_state(self->t.pid) == 'Z'));
-	WATCH();
-	RETURNS();
-	edge = EDGE();
-	EXPECT_TRUE(edge_seen(edge));
-	ASSERT_EQ(SIGKILL, tracer_wait(self->t.pid));
-	TOLD_ONCE(edge);
-	REAPED(SIGKILL);
-}
-
-/* A traced leader reports its own exit to the tracer; threads live on. */
-TEST_F(event, traced_leader_exit_is_none)
-{
-	int status;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	if (!SEIZE(self->t.pid, 0))
-		return;
-	target_leader_first(_metadata, &self->t);
-	QUIET("the exit of a traced leader");
-	/* The last thread is not traced; its release is the event. */
-	LAST(DO_EXIT_THREAD);
-	RETURNS();
-	EXPECT_EQ('Z', leader_state(self->t.pid));
-	status = tracer_wait(self->t.pid);
-	EXPECT_EQ(0, status);
-	REAPED(0);
-}
-
-/*
- * The exec does away with the leader, and wakes its tracer for that; that the
- * leader had exited before it was replaced is told as well.
- */
-TEST_F(event, traced_leader_exec_is_none)
-{
-	int i;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	for (i = 0; i < 3; i++) {
-		if (!SEIZE(self->t.pid, 0))
-			return;
-		DO(DO_EXEC_THREAD);
-		QUIET("exec by another thread under a traced leader");
-	}
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-TEST_F(event, stop_of_a_traced_exit_is_none)
-{
-	int status;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	if (!SEIZE(self->t.pid, PTRACE_O_TRACEEXIT))
-		return;
-	LAST(DO_EXIT);
-	status = tracer_wait(self->t.pid);
-	ASSERT_EQ(SIGTRAP | PTRACE_EVENT_EXIT << 8, status >> 8);
-	QUIET("the stop before an exit");
-	ASSERT_EQ(0, ptrace(PTRACE_CONT, self->t.pid, NULL, NULL));
-	RETURNS();
-	status = tracer_wait(self->t.pid);
-	EXPECT_EQ(TARGET_CODE << 8, status);
-	REAPED(TARGET_CODE << 8);
-}
-
-/*
- * A traced thread stays, dead, until its tracer has waited for it, and the
- * process with it: wait() and a pidfd see it so too.
- */
-TEST_F(event, traced_dead_thread_delays)
-{
-	int status;
-	pid_t tid;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	ASSERT_TRUE(put_byte(self->t.in, DO_THREAD_WAIT));
-	ASSERT_TRUE(get_obj(self->t.out, &tid, sizeof(tid)));
-	if (!SEIZE(tid, 0))
-		return;
-	DO(DO_THREAD_WAIT);
-	ASSERT_TRUE(eventually(task_state(self->t.pid, tid) == 'Z'));
-	QUIET("the exit of a traced thread");
-	LAST(DO_EXIT_THREAD);
-	ASSERT_TRUE(eventually(leader_state(self->t.pid) == 'Z'));
-	QUIET("the leader's exit, with a dead thread left");
-	status = tracer_wait(tid);
-	EXPECT_EQ(0, status);
-	RETURNS();
-	REAPED(0);
-}
-
-TEST_F(event, tracer_exit_kills)
-{
-	pid_t tracer, me = getpid();
-	int fd[2], status;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	ASSERT_EQ(0, pipe2(fd, O_CLOEXEC));
-	tracer = fork();
-	ASSERT_LE(0, tracer);
-	if (tracer == 0) {
-		die_with_parent(me);
-		if (ptrace(PTRACE_SEIZE, self->t.pid, NULL,
-			   PTRACE_O_EXITKILL))
-			_exit(1);
-		put_byte(fd[1], 'y');
-		thread_pause(NULL);
-	}
-	close(fd[1]);
-	if (get_byte(fd[0]) != 'y') {
-		waitpid(tracer, NULL, 0);
-		SKIP(return, "cannot trace");
-	}
-	QUIET("seize by another process");
-	ASSERT_EQ(0, kill(tracer, SIGKILL));
-	RETURNS();
-	ASSERT_EQ(tracer, waitpid(tracer, &status, 0));
-	REAPED(SIGKILL);
-}
-
-TEST_F(event, vfork_child_exits)
-{
-	if (!BEGIN(SPAWN_VFORK))
-		return;
-	QUIET("vfork");
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-TEST_F(event, vfork_child_execs_and_exits)
-{
-	if (!BEGIN(SPAWN_VFORK))
-		return;
-	DO(DO_EXEC);
-	QUIET("exec of a vfork child");
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-/* The memory lives on in another process; the process does not. */
-TEST_F(event, shared_memory_outlives_it)
-{
-	if (!BEGIN(SPAWN_SHARED_VM))
-		return;
-	KILL();
-	RETURNS();
-	EXPECT_EQ(0, kill(self->t.keeper, 0));
-	REAPED(SIGKILL);
-}
-
-TEST_F(event, parent_ignores_sigchld)
-{
-	if (!BEGIN(SPAWN_IGNORED))
-		return;
-	KILL();
-	RETURNS();
-	GONE();
-}
-
-TEST_F(event, parent_ignores_sigchld_and_leader_exits_first)
-{
-	if (!BEGIN(SPAWN_IGNORED))
-		return;
-	target_leader_first(_metadata, &self->t);
-	QUIET("the leader's exit");
-	LAST(DO_EXIT_THREAD);
-	RETURNS();
-	GONE();
-}
-
-TEST_F(event, parent_has_nocldwait)
-{
-	if (!BEGIN(SPAWN_NOCLDWAIT))
-		return;
-	LAST(DO_EXIT);
-	RETURNS();
-	GONE();
-}
-
-TEST_F(event, autoreaped)
-{
-	if (!BEGIN(SPAWN_AUTOREAP))
-		return;
-	LAST(DO_EXIT);
-	RETURNS();
-	GONE();
-}
-
-/* The keeper has inherited it when this begins. */
-TEST_F(event, orphan_exits)
-{
-	if (!BEGIN(SPAWN_ORPHAN))
-		return;
-	DO(DO_ANSWER);
-	LAST(DO_EXIT);
-	RETURNS();
-	REAPED(TARGET_CODE << 8);
-}
-
-/* The parent exits, and the process becomes ours. */
-static void keeper_quits(struct __test_metadata *_metadata, struct target *t)
-{
-	ASSERT_TRUE(put_byte(t->kin, KEEPER_QUIT));
-	ASSERT_EQ(t->keeper, waitpid(t->keeper, NULL, 0));
-	t->keeper = 0;
-}
-
-TEST_F(event, reparenting_is_none)
-{
-	int status;
-
-	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	DO(DO_STAY);
-	keeper_quits(_metadata, &self->t);
-	QUIET("the parent's exit");
-	KILL();
-	RETURNS();
-	ASSERT_EQ(self->t.pid, waitpid(self->t.pid, &status, 0));
-	EXPECT_EQ(SIGKILL, status);
-	GONE();
-}
-
-/* The kernel tells the new parent of a zombie; it was an exit before. */
-TEST_F(event, zombie_reparented)
-{
-	int status, edge;
-
-	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	edge = EDGE();
-	KILL();
-	RETURNS();
-	EXPECT_TRUE(edge_seen(edge));
-	keeper_quits(_metadata, &self->t);
-	TOLD_ONCE(edge);
-	EXPECT_EQ(POLL_EXITED, poll_now(self->w->fd));
-	ASSERT_EQ(self->t.pid, waitpid(self->t.pid, &status, 0));
-	EXPECT_EQ(SIGKILL, status);
-	GONE();
-}
-
-/* The same, with a tracer that has not let the zombie go yet. */
-TEST_F(event, traced_zombie_reparented)
-{
-	int edge;
-
-	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	if (!SEIZE(self->t.pid, 0))
-		return;
-	edge = EDGE();
-	KILL();
-	RETURNS();
-	EXPECT_TRUE(edge_seen(edge));
-	keeper_quits(_metadata, &self->t);
-	EXPECT_EQ(POLL_EXITED, poll_now(self->w->fd));
-	ASSERT_EQ(SIGKILL, tracer_wait(self->t.pid));
-	TOLD_ONCE(edge);
-	GONE();
-}
-
-TEST_F(event, pidns_init)
-{
-	if (geteuid())
-		SKIP(return, "needs root for a pid namespace");
-	if (!BEGIN(SPAWN_PIDNS))
-		return;
-	QUIET("nothing at all");
-	KILL();
-	RETURNS();
-	REAPED(SIGKILL);
-}
-
-/* With the exit all of its files are closed, */
-TEST_F(event, files_are_closed)
-{
-	struct target *t = &self->t;
-
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	DO(DO_STORM);
-	KILL();
-	RETURNS();
-	/* The target alone held the other ends of these two. */
-	EXPECT_EQ(-1, write(t->in, "", 1));
-	EXPECT_EQ(EPIPE, errno);
-	EXPECT_EQ(POLLHUP, poll_now(t->out) & (POLLIN | POLLHUP));
-	REAPED(SIGKILL);
-}
-
-/*
- * and its memory is let go: a file cannot be sealed against writing as long as
- * someone has it mapped for that.
- */
-TEST_F(event, memory_is_gone)
-{
-	int fd = memfd_create("exithand", MFD_ALLOW_SEALING);
-
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ftruncate(fd, 1 << 16));
-	ASSERT_EQ(TARGET_MAP_FD, dup2(fd, TARGET_MAP_FD));
-	if (!BEGIN(SPAWN_FORK))
-		return;
-	DO(DO_MAP);
-	DO(DO_STORM);
-	ASSERT_EQ(-1, fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE));
-	ASSERT_EQ(EBUSY, errno);
-	KILL();
-	RETURNS();
-	EXPECT_EQ(0, fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE))
-		TH_LOG("the target's memory is still there");
-	REAPED(SIGKILL);
-}
-
-/*
- * One way of waiting at a time.
- */
-FIXTURE(way)
-{
-	struct target t;
-	struct watcher w;
-};
-
-FIXTURE_VARIANT(way)
-{
-	enum method how;
-};
-
-FIXTURE_VARIANT_ADD(way, read) { .how = HOW_READ };
-FIXTURE_VARIANT_ADD(way, poll) { .how = HOW_POLL };
-FIXTURE_VARIANT_ADD(way, select) { .how = HOW_SELECT };
-FIXTURE_VARIANT_ADD(way, epoll) { .how = HOW_EPOLL };
-FIXTURE_VARIANT_ADD(way, uring_poll) { .how = HOW_URING_POLL };
-FIXTURE_VARIANT_ADD(way, uring_read) { .how = HOW_URING_READ };
-
-FIXTURE_SETUP(way)
-{
-	signal(SIGPIPE, SIG_IGN);
-	if (!exithand_needed(_metadata))
-		return;
-	if (!method_usable(variant->how))
-		SKIP(return, "no %s", how_name[variant->how]);
-	target_start(_metadata, &self->t);
-}
-
-FIXTURE_TEARDOWN(way)
-{
-	target_end(&self->t);
-}
-
-TEST_F(way, of_a_kill)
-{
-	watcher_start(_metadata, &self->w, variant->how, self->t.pid);
-	watcher_sleeps(_metadata, &self->w);
-	KILL();
-	watcher_returns(_metadata, &self->w);
-	EXPECT_EQ(SIGKILL, target_reap(_metadata, &self->t));
-	expect_exited(_metadata, self->w.fd);
-}
-
-TEST_F(way, of_a_zombie)
-{
-	LAST(DO_EXIT);
-	ASSERT_TRUE(eventually(leader_state(self->t.pid) == 'Z'));
-	watcher_start(_metadata, &self->w, variant->how, self->t.pid);
-	watcher_returns(_metadata, &self->w);
-}
-
-/* The leader, an exec, and the last thread, in this order. */
-TEST_F(way, of_a_leader_that_exits_first)
-{
-	watcher_start(_metadata, &self->w, variant->how, self->t.pid);
-	watcher_sleeps(_metadata, &self->w);
-	target_leader_first(_metadata, &self->t);
-	watcher_quiet(_metadata, &self->w, "the leader's exit");
-	DO(DO_EXEC);
-	watcher_quiet(_metadata, &self->w, "exec after the leader's exit");
-	target_leader_first(_metadata, &self->t);
-	watcher_quiet(_metadata, &self->w, "the exit of another leader");
-	LAST(DO_EXIT_THREAD);
-	watcher_returns(_metadata, &self->w);
-}
+#define EVENT(name)	FIXTURE_VARIANT_ADD(event, name)
+
+/* One thread. */
+EVENT(killed) { SIGKILL, { DO(ANSWER), DO(KILL, SIGKILL) } };
+EVENT(exits_0) { EXITED(0), { DO(EXIT, 0) } };
+EVENT(exits_255) { EXITED(255), { DO(EXIT, 255) } };
+EVENT(only_thread_exits) { EXITED(9), { DO(EXIT_THREAD, 9) } };
+EVENT(sigsegv_without_core) { SIGSEGV, { DO(NO_CORE), DO(SIGNAL, SIGSEGV) } };
+EVENT(stop_and_continue) { EXITED(7), {
+	DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER),
+	DO(KILL, SIGSTOP), DO(KILL, SIGCONT), DO(ANSWER), DO(EXIT, 7),
+} };
+EVENT(killed_while_stopped) { SIGKILL, {
+	DO(KILL, SIGSTOP), DO(KILL, SIGKILL),
+}, { DO(KILL, SIGCONT), DO(KILL, SIGTERM) } };
+EVENT(exit_of_a_child_is_none) { EXITED(7), { DO(CHILD, 5), DO(EXIT, 7) } };
+
+/* Several threads. */
+EVENT(sigkill_by_thread) { SIGKILL, { THREAD_DOES(SIGNAL, SIGKILL) } };
+EVENT(exit_group_by_thread) { EXITED(7), { DO(STORM), THREAD_DOES(EXIT, 7) } };
+EVENT(thread_exit_is_none) { EXITED(3), { DO(THREAD), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3) } };
+EVENT(files_and_memory_gone) { SIGKILL, {
+	DO(MAP), DO(STORM), DO(KILL, SIGKILL),
+}, { DO(ALL_IS_GONE) } };
+
+/* The leader exits first. The status is that of the last thread. */
+EVENT(leader_exit_is_none) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5) } };
+EVENT(leader_then_0) { EXITED(0), { DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 0) } };
+EVENT(leader_then_thread_exits) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(THREAD), DO(EXIT_THREAD, 4), DO(EXIT_THREAD, 5),
+} };
+EVENT(leader_then_exit_group) { EXITED(5), { DO(LEADER_EXIT, 3), DO(EXIT, 5) } };
+EVENT(leader_then_killed) { SIGKILL, { DO(LEADER_EXIT, 3), DO(KILL, SIGKILL) } };
+EVENT(opened_after_leader_exit) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(WATCH), DO(EXIT_THREAD, 5),
+} };
+
+/* Exec. */
+EVENT(exec_is_none) { EXITED(7), { DO(EXEC), DO(EXEC), DO(EXIT, 7) } };
+EVENT(exec_by_thread) { EXITED(7), {
+	THREAD_DOES(EXEC), THREAD_DOES(EXEC), DO(STORM), THREAD_DOES(EXEC), DO(EXIT, 7),
+} };
+EVENT(exec_after_leader_exit) { SIGKILL, {
+	DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXEC), DO(KILL, SIGKILL),
+} };
+
+/* A tracer. */
+EVENT(trace_is_none) { SIGKILL, {
+	DO(PTRACE, PTRACE_ATTACH), DO(TRACER_WAITS, STOPPED(SIGSTOP)),
+	DO(PTRACE, PTRACE_CONT), DO(ANSWER), DO(KILL, SIGUSR1), DO(TRACER_WAITS, STOPPED(SIGUSR1)),
+	DO(PTRACE, PTRACE_DETACH), DO(ANSWER), DO(KILL, SIGKILL),
+} };
+EVENT(traced_zombie) { EXITED(7), { DO(SEIZE), DO(EXIT, 7) }, { DO(TRACER_WAITS, EXITED(7)) } };
+EVENT(traced_leader_exits) { EXITED(5), {
+	DO(SEIZE), DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
+}, { DO(TRACER_WAITS, EXITED(5)) } };
+EVENT(traced_leader_execs) { SIGKILL, {
+	DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC), DO(SEIZE), THREAD_DOES(EXEC),
+	DO(KILL, SIGKILL),
+} };
+EVENT(stop_before_traced_exit) { EXITED(7), {
+	DO(SEIZE, PTRACE_O_TRACEEXIT), DO(EXIT, 7), DO(TRACER_WAITS, HELD_AT_EXIT),
+	DO(PTRACE, PTRACE_CONT),
+}, { DO(TRACER_WAITS, EXITED(7)) } };
+/* The other thread calls exit() after the leader, and ends before it. */
+EVENT(leader_is_overtaken) { EXITED(5), {
+	DO(SEIZE, PTRACE_O_TRACEEXIT), DO(LEADER_EXIT, 3), DO(TRACER_WAITS, HELD_AT_EXIT),
+	DO(EXIT_THREAD, 5), DO(PTRACE, PTRACE_CONT),
+}, { DO(TRACER_WAITS, EXITED(5)) } };
+/* A dead thread stays until its tracer has waited for it. That is the exit then. */
+EVENT(dead_thread_delays) { EXITED(3), {
+	DO(THREAD), DO(SEIZE), DO(EXIT_THREAD, 5), DO(EXIT_THREAD, 3), DO(TRACER_WAITS, EXITED(3)),
+} };
+EVENT(last_thread_delays) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(TRACER_WAITS, EXITED(5)),
+} };
+EVENT(opened_with_dead_thread) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(SEIZE), DO(EXIT_THREAD, 5), DO(WATCH), DO(TRACER_WAITS, EXITED(5)),
+} };
+
+/* A core dump. */
+EVENT(core_dumped) { DUMPED(SIGSEGV), {
+	DO(STORM), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE),
+} };
+EVENT(opened_in_core_dump) { DUMPED(SIGABRT), {
+	DO(SIGNAL, SIGABRT), DO(CORE_ASKED), DO(WATCH), DO(CORE_DONE),
+} };
+EVENT(core_refused) { SIGSEGV, { DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_REFUSED) } };
+EVENT(core_after_leader_exit) { DUMPED(SIGSEGV), {
+	DO(LEADER_EXIT, 3), DO(SIGNAL, SIGSEGV), DO(CORE_ASKED), DO(CORE_DONE),
+} };
+/* The leader is in its exit before the core is dumped. Its exit code lacks the flag. */
+EVENT(core_by_thread) { DUMPED(SIGSEGV), {
+	DO(SEIZE, PTRACE_O_TRACEEXIT), THREAD_DOES(SIGNAL, SIGSEGV),
+	DO(CORE_ASKED), DO(CORE_DONE), DO(TRACER_WAITS, HELD_AT_EXIT), DO(PTRACE, PTRACE_CONT),
+}, { DO(TRACER_WAITS, DUMPED(SIGSEGV)) } };
+
+/* Parents. Some let the kernel reap the process. */
+EVENT(vfork_child) { SIGKILL, { DO(KILL, SIGKILL) }, .spawn = SPAWN_VFORK };
+EVENT(memory_lives_on) { SIGKILL, { DO(KILL, SIGKILL) }, .spawn = SPAWN_SHARED_VM };
+EVENT(parent_ignores_sigchld) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_IGNORED };
+EVENT(ignored_leader_exits) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
+}, .spawn = SPAWN_IGNORED };
+EVENT(parent_has_nocldwait) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_NOCLDWAIT };
+EVENT(autoreaped) { EXITED(5), { DO(EXIT, 5) }, .spawn = SPAWN_AUTOREAP };
+EVENT(autoreaped_leader_exits) { EXITED(5), {
+	DO(LEADER_EXIT, 3), DO(EXIT_THREAD, 5),
+}, .spawn = SPAWN_AUTOREAP };
+EVENT(orphan) { EXITED(7), { DO(ANSWER), DO(EXIT, 7) }, .spawn = SPAWN_ORPHAN };
+EVENT(reparenting_is_none) { SIGKILL, { DO(STAY), DO(PARENT_QUITS), DO(KILL, SIGKILL) } };
+EVENT(zombie_reparented) { SIGKILL, { DO(KILL, SIGKILL) }, { DO(PARENT_QUITS) } };
+EVENT(traced_zombie_reparented) { SIGKILL, { DO(SEIZE), DO(KILL, SIGKILL) }, { DO(PARENT_QUITS) } };
+EVENT(pidns_init) { SIGKILL, { DO(ANSWER), DO(KILL, SIGKILL) }, .spawn = SPAWN_PIDNS };
+
+/* The other ways of waiting, and each way alone. */
+#define WAY(how) { EXITED(5), {						\
+	DO(LEADER_EXIT, 3), DO(EXEC), DO(LEADER_EXIT, 4), DO(EXIT_THREAD, 5),	\
+}, .ways = 1 << (how) }
+
+EVENT(way_read) WAY(HOW_READ);
+EVENT(way_poll) WAY(HOW_POLL);
+EVENT(way_select) WAY(HOW_SELECT);
+EVENT(way_epoll) WAY(HOW_EPOLL);
+EVENT(way_uring_poll) WAY(HOW_URING_POLL);
+EVENT(way_uring_read) WAY(HOW_URING_READ);
 
 int main(int argc, char **argv)
 {
 	if (argc > 1 && !strcmp(argv[1], OBEY_ARG))
-		return obey_main(argc, argv);
+		return process_main(argc, argv);
 	return test_harness_run(argc, argv);
 }

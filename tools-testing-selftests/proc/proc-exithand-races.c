@@ -1,288 +1,331 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /proc/<pid>/exithand against an exit, or an exec, that happens meanwhile.
+ * Races of /proc/<pid>/exithand with the exit, the reaping and the exec of the
+ * process.
  *
- * - rounds.*: a process exits while another opens its exithand file and goes
- *   to sleep on it.  The exit must not slip between the look at the process
- *   and the sleep.  Chance would not find that gap, so the exit is aimed at
- *   it: the one who waits sets a timer and goes on to wait; at a moment that
- *   moves through the whole of open, read and poll the timer wakes the
- *   process, which has real-time priority on the same CPU, and takes the CPU
- *   away until it is dead.  In every other round it does so on another CPU,
- *   for the gaps that only real concurrency opens.
- * - exec.*: a process execs from a thread that is not the leader, again and
- *   again, and for a moment each time there are two leaders, of which one is
- *   dead.  That must not be taken for an exit, by a file that is open or by
- *   one that is being opened.
- * - openers.*: two open the file of a process, each before the other has.
- * - herd.*: many wait for one exit, and one has a signal to take, too.
- * - leak.*: what opening, waiting and closing leave behind.
- * - nomem.*: what an open does that gets no memory.
- *
- * Without the privilege for real-time priorities the same is done, with less
- * aim.
+ * - race.*: two sides on two CPUs do one thing each at about the same time, in
+ *   many rounds. Each test reports how many rounds hit the race, and fails if
+ *   none did. The rounds must not leave slab objects behind.
+ * - exited_file_outlives_its_process: an open file owns what it reports.
  */
 #define _GNU_SOURCE
-#include <dirent.h>
+#include <link.h>
 #include <linux/membarrier.h>
-#include <semaphore.h>
-#include <sys/mount.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/sendfile.h>
-#include <sys/stat.h>
-#include <sys/timerfd.h>
+#include <sys/time.h>
 
 #include "proc-exithand.h"
 
-/* Not in every installed header yet; what it asks for is the default. */
-#ifndef MFD_EXEC
-#define MFD_EXEC 0
-#endif
+/*
+ * How long a test goes on. A run stops after RUN_MS, but not before it has met
+ * the race once and has made RUN_ROUNDS rounds. RUN_LIMIT_MS ends it anyway.
+ */
+#define RUN_MS		1000
+#define RUN_ROUNDS	200
+#define RUN_LIMIT_MS	5000
 
-/* The CPUs that we may use: as it was before the first thread was pinned. */
-static cpu_set_t all_cpus;
+/* The longest time from the start of an exec to the exit after it. */
+#define EXEC_ALARM_US	500
 
-static void __attribute__((constructor)) find_cpus(void)
+/* How many processes may live at a time. */
+#define PROCESSES	100
+#define STACK		(16 << 10)
+
+static __u64 after_ms(unsigned int ms)
 {
-	sched_getaffinity(0, sizeof(all_cpus), &all_cpus);
+	return now_ns() + ms * 1000000ULL;
 }
 
-/* Pins the calling thread to a CPU, 0 or 1, if there are two. */
-static void pin_to(int nr)
+/* Pins a task to one of the first two CPUs that this program may use. */
+static bool pin_to(pid_t tid, int nr)
 {
+	static cpu_set_t all;
 	cpu_set_t one;
 	int cpu;
 
+	if (!CPU_COUNT(&all))
+		sched_getaffinity(0, sizeof(all), &all);
 	CPU_ZERO(&one);
-	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &all_cpus))
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		if (nr-- == 0)
-			break;
-	}
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
-static bool set_realtime(bool on)
-{
-	struct sched_param param = { .sched_priority = on ? 10 : 0 };
-
-	return !sched_setscheduler(0, on ? SCHED_FIFO : SCHED_OTHER, &param);
-}
-
-static unsigned int next_random(unsigned int *seed)
-{
-	*seed = *seed * 1664525 + 1013904223;
-	return *seed >> 8;
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &all) && nr-- == 0)
+			CPU_SET(cpu, &one);
+	return !sched_setaffinity(tid, sizeof(one), &one);
 }
 
 /*
- * When to do something so that it hits the middle of something else: how long
- * it takes to set a timer, and how late it comes, is not known, so the aim is
- * taken from what came of it the last times.  What takes long itself, on
- * another CPU, has to start before that something else does: then the delay is
- * negative.
+ * How the two sides of a race meet.
+ *
+ * In every other pair of rounds the delay is random. In the others it follows the
+ * outcome: it grows when side A was early, and shrinks when it was late. On a busy
+ * machine random delays alone hardly ever hit an exit.
  */
-struct aim {
-	int delay;		/* ns */
-	unsigned int step, min, max, length, same;
-	bool late;
+struct meeting {
+	unsigned int round;
+	unsigned int arrived;	/* of both sides, in all rounds */
+	__u64 met[2];		/* when each side saw the other */
+	int aim;		/* the delay of side A in ns; if negative, of side B */
+	int delay;		/* of this round */
+	unsigned int seed;
 };
 
-#define AIM_LIMIT (50 * 1000 * 1000)
+/* In ns. The skew is the time between the moments when the sides see each other. */
+#define MIN_RANDOM	(-100000)
+#define MAX_RANDOM	300000
+#define MAX_AIM		1000000
+#define MAX_SKEW	50000
 
-static void aim_start(struct aim *aim, unsigned int length)
+static bool meet_aimed(struct meeting *m)
 {
-	*aim = (struct aim) {
-		.delay = 2 * length,
-		.step = length,
-		.min = length / 64 + 1,
-		.max = 4 * length,
-		.length = length,
-	};
+	return m->round / 2 % 2;
 }
 
-/*
- * At the place where the outcome changes; or, if it is to be @before that,
- * anywhere in what leads there.
- */
-static int aim_delay(struct aim *aim, bool before, unsigned int *seed)
+static void meet_next(struct meeting *m)
 {
-	int delay = aim->delay + next_random(seed) % (2 * aim->step);
-
-	return before ? delay - next_random(seed) % (3 * aim->length) : delay;
+	m->round++;
+	m->delay = m->aim;
+	if (!meet_aimed(m))
+		m->delay = MIN_RANDOM + rand_r(&m->seed) % (MAX_RANDOM - MIN_RANDOM);
 }
 
-static void aim_shoot(int timer, int delay)
+/* Waits until both sides are here, and then for the delay. */
+static void meet(struct meeting *m, int side)
 {
-	struct itimerspec it = { .it_value.tv_nsec = delay > 0 ? delay : 1 };
-	__u64 start = now_ns();
+	int delay = side ? -m->delay : m->delay;
 
-	timerfd_settime(timer, 0, &it, NULL);
-	while (delay < 0 && now_ns() - start < (__u64)-delay)
+	__atomic_add_fetch(&m->arrived, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&m->arrived, __ATOMIC_SEQ_CST) < 2 * m->round)
+		;
+	m->met[side] = now_ns();
+	while ((int)(now_ns() - m->met[side]) < delay)
 		;
 }
 
-/* Smaller steps when it goes to and fro, larger ones when it does not. */
-static void aim_adjust(struct aim *aim, bool late)
+/*
+ * Side A should come later or earlier, by a random step. If a side lost its CPU
+ * while it waited for the other, the round says nothing about delays.
+ */
+static void meet_adjust(struct meeting *m, bool later)
 {
-	if (late != aim->late) {
-		aim->late = late;
-		aim->same = 0;
-		if (aim->step > aim->min)
-			aim->step /= 2;
-	} else if (++aim->same == 5) {
-		aim->same = 0;
-		if (aim->step < aim->max)
-			aim->step *= 2;
-	}
-	if (!late && aim->delay < AIM_LIMIT)
-		aim->delay += aim->step;
-	if (late && aim->delay > -AIM_LIMIT)
-		aim->delay -= aim->step;
+	int step = rand_r(&m->seed) % (abs(m->aim) / 3 + 2000);
+	__s64 skew = m->met[0] - m->met[1];
+
+	if (!meet_aimed(m) || llabs(skew) > MAX_SKEW)
+		return;
+	if (abs(m->aim) < MAX_AIM || later == (m->aim < 0))
+		m->aim += later ? step : -step;
 }
 
 /*
- * What stays allocated.
+ * A program to exec. It has no interpreter and no library, so the exec is short.
  */
-#define LEAK_CACHES 512
+#define IMAGE_ADDR	0x400000
 
-struct leak_cache {
-	char name[40];
-	long objects;
-};
-
-static struct leak_cache leak_before[LEAK_CACHES], leak_after[LEAK_CACHES];
-
-/* The objects of each slab cache there is; how many caches. */
-static int leak_count(struct leak_cache *cache)
+static void image_main(void)
 {
-	char line[512];
-	int nr = 0;
-	FILE *f;
-
-	f = fopen("/proc/slabinfo", "r");
-	if (!f)
-		return 0;
-	while (nr < LEAK_CACHES && fgets(line, sizeof(line), f))
-		if (sscanf(line, "%39s %ld", cache[nr].name,
-			   &cache[nr].objects) == 2)
-			nr++;
-	fclose(f);
-	return nr;
+	for (;;)
+		;
 }
 
-/* The first cache that has grown by more than @limit, NULL if there is none. */
-static struct leak_cache *leak_find(int nr, long limit)
+static int image_open(void)
 {
-	struct leak_cache *before = leak_before, *after = leak_after;
-	bool shrunk = false;
+	struct {
+		ElfW(Ehdr) ehdr;
+		ElfW(Phdr) phdr;
+		char code[64];
+	} image = { 0 };
+	char path[32];
+	int fd, ro;
+
+	/* The header of this program says for which machine it is. */
+	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &image.ehdr, sizeof(image.ehdr)) != sizeof(image.ehdr))
+		return -1;
+	close(fd);
+	image.ehdr.e_type = ET_EXEC;
+	image.ehdr.e_entry = IMAGE_ADDR + (image.code - (char *)&image);
+	image.ehdr.e_phoff = (char *)&image.phdr - (char *)&image;
+	image.ehdr.e_phnum = 1;
+	image.phdr.p_type = PT_LOAD;
+	image.phdr.p_flags = PF_R | PF_X;
+	image.phdr.p_vaddr = IMAGE_ADDR;
+	image.phdr.p_filesz = sizeof(image);
+	image.phdr.p_memsz = sizeof(image);
+	image.phdr.p_align = 0x1000;
+	memcpy(image.code, (void *)image_main, sizeof(image.code));
+
+	fd = memfd_create("image", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, &image, sizeof(image)) != sizeof(image))
+		return -1;
+	/* A file that is open for writing cannot be executed. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ro = open(path, O_RDONLY | O_CLOEXEC);
+	close(fd);
+	return ro;
+}
+
+/*
+ * Slab objects that stay behind.
+ *
+ * A watch and an open file come from kmalloc(). The other caches are left out,
+ * because other processes may fill them meanwhile.
+ */
+#define SLABS 256
+
+struct slabs {
+	int nr;
+	struct {
+		char name[40];
+		long objects;
+	} cache[SLABS];
+};
+
+static void slabs_read(struct slabs *s)
+{
+	FILE *f = fopen("/proc/slabinfo", "r");
+	char line[512], *name;
+
+	s->nr = 0;
+	while (f && s->nr < SLABS && fgets(line, sizeof(line), f)) {
+		name = s->cache[s->nr].name;
+		if (sscanf(line, "%39s %ld", name, &s->cache[s->nr].objects) == 2 &&
+		    (!strcmp(name, "task_struct") || !strncmp(name, "kmalloc-", 8)))
+			s->nr++;
+	}
+	if (f)
+		fclose(f);
+}
+
+/* Finds a cache that has grown by more than @limit objects since @old; or -1. */
+static int slabs_grown(const struct slabs *old, struct slabs *new, long limit)
+{
 	char path[96];
 	int i;
 
-	for (;;) {
-		if (leak_count(after) != nr)
-			return NULL;
-		for (i = 0; i < nr; i++)
-			if (after[i].objects - before[i].objects > limit)
-				break;
-		if (i == nr)
-			return NULL;
-		if (shrunk)
-			return &after[i];
-		/* KASAN keeps what has been freed, until it is asked not to. */
-		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink",
-			 after[i].name);
-		shrunk = put_file(path, "1");
-		if (!shrunk)
-			return &after[i];
+	slabs_read(new);
+	for (i = 0; i < old->nr && i < new->nr; i++) {
+		if (new->cache[i].objects - old->cache[i].objects <= limit)
+			continue;
+		/* KASAN keeps freed objects until the cache is shrunk. */
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", new->cache[i].name);
+		put_file(path, "1");
+		slabs_read(new);
+		if (new->cache[i].objects - old->cache[i].objects > limit)
+			return i;
 	}
+	return -1;
 }
 
 /*
- * @run, which handles @n processes, leaves no object of each of them behind.
- * The allocator keeps some objects at hand, so a few more or less mean nothing.
- * Others may allocate, too, but a leak is there each time.
+ * Two sides that race, in rounds. Side A is a thread. Side B is the process of
+ * the round itself or, if there is b(), the main thread.
  */
-static void expect_no_leak(struct __test_metadata *_metadata, int n,
-			   void (*run)(struct __test_metadata *_metadata,
-				       void *arg), void *arg)
-{
-	struct leak_cache *leaked = NULL;
-	int again, nr;
+struct race {
+	const struct _fixture_variant_race *how;
+	struct meeting m;
+	pid_t me;
+	pid_t pid;		/* of this round's process */
+	pid_t exec_tid;		/* its thread that execs */
+	int image;		/* what that thread execs */
+	int fd[2];		/* what side A and side B have opened, or -errno */
+	int pidfd;
+	int ret;		/* what side A's wait returned, or -errno */
+	bool slept;		/* side A's wait did not return at once */
+	bool before, after;	/* was the event over when side A began and ended? */
+	bool b_done;		/* b() has returned */
+	unsigned int polls, pidfd_false;
+	int go[2], done[2];	/* pipes to and from side A */
+	pthread_t thread;
+	pid_t tid;		/* of side A */
+};
 
-	/* The first run fills the caches. */
-	run(_metadata, arg);
-	for (again = 0; again < 3; again++) {
-		nr = leak_count(leak_before);
-		run(_metadata, arg);
-		/* RCU frees some of them a little later. */
-		if (eventually(!leak_find(nr, n / 2)))
-			return;
-		leaked = leak_find(nr, n / 2);
-		if (!leaked)
-			return;
-		TH_LOG("%s: %ld objects after %d processes, %ld before",
-		       leaked->name, leaked->objects, n,
-		       leak_before[leaked - leak_after].objects);
+FIXTURE(race)
+{
+	struct race r;
+};
+
+enum race_process {
+	PAUSES,
+	EXITS,			/* as side B */
+	EXECS,			/* as side B */
+	EXECS_AND_EXITS,	/* in odd rounds; in even ones it stays */
+	ZOMBIE,
+};
+
+FIXTURE_VARIANT(race)
+{
+	enum race_process process;
+	bool opened;			/* side A's file is open before the round */
+	bool may_fail;			/* open() may not find the process */
+	bool b_second;			/* b() starts when side A sleeps, on its CPU */
+	void (*a)(struct race *r);
+	void (*b)(struct race *r);
+	/* Whether the event that a() races with is over. */
+	bool (*over)(struct race *r);
+};
+
+/* The thread that execs; it is not the leader. */
+static int race_exec(void *arg)
+{
+	char *argv[] = { "exithand-exec", NULL };
+	struct itimerval alarm = { .it_value.tv_sec = BOUND_MS / 1000 };
+	struct race *r = arg;
+
+	/* A new thread does not inherit the parent death signal; an exec may drop it. */
+	die_with_parent(r->me);
+	r->exec_tid = sys_gettid();
+	/* In odd rounds SIGALRM ends the process during the exec or soon after it. */
+	if (r->how->process == EXECS_AND_EXITS && r->m.round % 2) {
+		alarm.it_value.tv_sec = 0;
+		alarm.it_value.tv_usec = 1 + rand_r(&r->m.seed) % EXEC_ALARM_US;
 	}
-	EXPECT_EQ(NULL, leaked);
+	meet(&r->m, 1);
+	setitimer(ITIMER_REAL, &alarm, NULL);
+	syscall(__NR_execveat, r->image, "", argv, argv + 1, AT_EMPTY_PATH);
+	_exit(125);
 }
 
 /*
- * One exit a round.
+ * The process of a round. It shares our memory, to be fast, and the errno of the
+ * main thread. Like all processes here it dies with us.
  */
-#define ROUNDS 10000
-
-/* A round differs from the next in these ways. */
-#define ROUND_OTHER_CPU		1	/* exits on another CPU */
-#define ROUND_KILLED		2	/* is killed; else exits by itself */
-#define ROUND_OPENED		4	/* was opened before */
-#define ROUND_ELSEWHERE		8	/* aims at another gap, see below */
-#define ROUND_MODES		16
-#define ROUND_BEFORE		16	/* does not aim that well */
-
-struct rounds {
-	bool use_poll, stop;
-	int timer, mode, fd;
-	int delay;		/* ns until the exit */
-	pid_t pid;
-	sem_t go, done;
-	/* The answers. */
-	int ret;
-	bool slept, over;
-	char *stack;		/* of the process that exits */
-};
-
-FIXTURE(rounds)
+static int process_main(void *arg)
 {
-	struct rounds *r;
-};
+	static char stack[STACK] __attribute__((aligned(16)));
+	struct race *r = arg;
 
-FIXTURE_VARIANT(rounds)
-{
-	bool use_poll;
-};
-
-FIXTURE_VARIANT_ADD(rounds, read) { .use_poll = false };
-FIXTURE_VARIANT_ADD(rounds, poll) { .use_poll = true };
-
-FIXTURE_SETUP(rounds)
-{
-	if (!exithand_needed(_metadata))
-		return;
-	self->r = calloc(1, sizeof(*self->r));
-	ASSERT_NE(NULL, self->r);
-	self->r->use_poll = variant->use_poll;
-	self->r->stack = malloc(STACK_SIZE);
-	ASSERT_NE(NULL, self->r->stack);
+	die_with_parent(r->me);
+	pin_to(0, r->how->b_second ? 0 : 1);
+	switch (r->how->process) {
+	case EXECS:
+	case EXECS_AND_EXITS:
+		clone(race_exec, stack + STACK, CLONE_VM | CLONE_FS | CLONE_FILES |
+		      CLONE_SIGHAND | CLONE_THREAD, r);
+		/* fall through */
+	case PAUSES:
+		for (;;)
+			syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	case EXITS:
+		meet(&r->m, 1);
+		break;
+	case ZOMBIE:
+		break;
+	}
+	_exit(0);
 }
 
-FIXTURE_TEARDOWN(rounds)
+/* Nobody frees the stack of a process that lives. Up to @nr others may live. */
+static pid_t process_start(struct race *r, int nr)
 {
-	/* All that is left is a child, which goes with us. */
+	static char stack[PROCESSES][STACK] __attribute__((aligned(16)));
+
+	r->me = getpid();
+	return clone(process_main, stack[nr + 1], CLONE_VM | SIGCHLD, r);
+}
+
+static void a_open(struct race *r)
+{
+	r->fd[0] = exithand_open(r->pid, O_RDONLY);
 }
 
 static long voluntary_switches(void)
@@ -293,1253 +336,380 @@ static long voluntary_switches(void)
 	return ru.ru_nvcsw;
 }
 
-/* Waits for the exit; 0 if it was told of one. */
-static int wait_for_exit(struct rounds *r, int fd)
+static void a_read(struct race *r)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLL_ALL };
+	long switches = voluntary_switches();
 	char c;
-	int ret;
 
-	if (!r->use_poll) {
-		ret = read(fd, &c, 1);
-		return ret < 0 ? -errno : ret;
-	}
-	ret = poll(&pfd, 1, -1);
-	return ret != 1 ? -errno : pfd.revents != POLL_EXITED;
+	r->ret = read(r->fd[0], &c, 1);
+	if (r->ret < 0)
+		r->ret = -errno;
+	r->slept = voluntary_switches() != switches;
 }
 
-/* The thread that waits.  Its fate is to be interrupted at any place. */
-static void *rounds_waiter(void *arg)
+static void a_poll(struct race *r)
 {
-	struct rounds *r = arg;
-	long switches;
+	struct pollfd pfd = { .fd = r->fd[0], .events = POLL_ALL };
+	long switches = voluntary_switches();
 
-	pin_to(0);
-	for (;;) {
-		while (sem_wait(&r->go))
-			;
-		if (r->stop)
-			return NULL;
-		switches = voluntary_switches();
-		aim_shoot(r->timer, r->delay);
-
-		if (!(r->mode & ROUND_OPENED))
-			r->fd = exithand_open(r->pid, O_RDONLY);
-		r->over = (r->mode & ROUND_ELSEWHERE) &&
-			poll_now(r->fd) == POLL_EXITED;
-		r->ret = r->fd < 0 ? r->fd : wait_for_exit(r, r->fd);
-
-		r->slept = voluntary_switches() != switches;
-		sem_post(&r->done);
-	}
+	r->ret = poll(&pfd, 1, -1) == 1 ? pfd.revents - POLL_EXITED : -errno;
+	r->slept = voluntary_switches() != switches;
 }
 
-/* The process that exits.  It shares memory and errno with the test. */
-static int rounds_target(void *arg)
+static void a_open_read(struct race *r)
 {
-	struct rounds *r = arg;
-	char buf[8];
-
-	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (r->mode & ROUND_OTHER_CPU)
-		pin_to(1);
-	if (!(r->mode & ROUND_KILLED))
-		syscall(__NR_read, r->timer, buf, sizeof(buf));
-	else
-		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
-	syscall(__NR_exit, 0);
-	return 0;
+	a_open(r);
+	if (r->fd[0] >= 0)
+		a_read(r);
 }
 
-static bool sem_wait_bounded(sem_t *sem)
+static void a_open_poll(struct race *r)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += BOUND_MS / 1000;
-	while (sem_timedwait(sem, &ts))
-		if (errno != EINTR)
-			return false;
-	return true;
+	a_open(r);
+	if (r->fd[0] >= 0)
+		a_poll(r);
 }
 
-/* How long open and a read that does not wait take at best, in ns. */
-static unsigned int path_length(bool use_poll)
+/* A pidfd has rare false events during an exec. They are reported only. */
+static void a_poll_twice(struct race *r)
 {
-	__u64 start, length, best = 1000000;
-	int i, fd;
-
-	for (i = 0; i < 200; i++) {
-		start = now_ns();
-		fd = open("/proc/self/exithand", O_RDONLY);
-		if (use_poll)
-			poll_now(fd);
-		else
-			read_now(fd);
-		close(fd);
-		length = now_ns() - start;
-		if (length < best)
-			best = length;
-	}
-	return best;
-}
-
-/*
- * The exit is aimed at going to sleep, such that it comes too late for that in
- * half of the rounds; or at the open (ROUND_ELSEWHERE), such that half of them
- * find that it has been; but with ROUND_BEFORE anywhere before these.
- */
-TEST_F_TIMEOUT(rounds, no_exit_is_missed, 900)
-{
-	unsigned int seed = 1, length, slept = 0, over = 0, i;
-	struct aim aim[ROUND_MODES], *shot;
-	struct rounds *r = self->r;
-	bool realtime, before, late;
-	pthread_t thread;
-	siginfo_t si;
-	char buf[8];
-
-	r->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
-	ASSERT_LE(0, r->timer);
-	ASSERT_EQ(0, sem_init(&r->go, 0, 0));
-	ASSERT_EQ(0, sem_init(&r->done, 0, 0));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, rounds_waiter, r));
-	pin_to(0);
-	length = path_length(r->use_poll);
-	for (i = 0; i < ROUND_MODES; i++)
-		aim_start(&aim[i], length);
-	realtime = set_realtime(true);
-
-	for (i = 0; i < ROUNDS; i++) {
-		r->mode = i % (2 * ROUND_MODES);
-		before = r->mode & ROUND_BEFORE;
-		shot = &aim[r->mode % ROUND_MODES];
-		r->delay = aim_delay(shot, before, &seed);
-		r->pid = clone(rounds_target, r->stack + STACK_SIZE,
-			       CLONE_VM | SIGCHLD, r);
-		ASSERT_LT(0, r->pid);
-		if (r->mode & ROUND_OPENED) {
-			r->fd = exithand_open(r->pid, O_RDONLY);
-			ASSERT_LE(0, r->fd);
-		}
-		sem_post(&r->go);
-		if (r->mode & ROUND_KILLED) {
-			ASSERT_EQ(8, read(r->timer, buf, sizeof(buf)));
-			ASSERT_EQ(0, kill(r->pid, SIGKILL));
-		}
-		ASSERT_TRUE(sem_wait_bounded(&r->done))
-			TH_LOG("round %u (mode %d): still waits, %d is %c, delay %d of %u ns",
-			       i, r->mode, r->pid,
-			       leader_state(r->pid) ?: '?', r->delay, length);
-		ASSERT_EQ(0, r->ret)
-			TH_LOG("round %u (mode %d): %s", i, r->mode,
-			       r->ret < 0 ? strerror(-r->ret) : "not EOF");
-		/* Nor was it told too early. */
-		si.si_pid = 0;
-		ASSERT_EQ(0, waitid(P_PID, r->pid, &si,
-				    WEXITED | WNOHANG | WNOWAIT));
-		ASSERT_EQ(r->pid, si.si_pid)
-			TH_LOG("round %u (mode %d): told of an exit, process %d is %c",
-			       i, r->mode, r->pid,
-			       leader_state(r->pid) ?: '?');
-		ASSERT_EQ(r->pid, waitpid(r->pid, NULL, 0));
-		close(r->fd);
-
-		late = r->mode & ROUND_ELSEWHERE ? !r->over : r->slept;
-		if (!before)
-			aim_adjust(shot, late);
-		slept += r->slept;
-		over += r->over;
-	}
-	r->stop = true;
-	sem_post(&r->go);
-	pthread_join(thread, NULL);
-	ksft_print_msg("%u rounds%s of %u ns: asleep before the exit %u, opened after it %u\n",
-		       i, realtime ? "" : " without real-time priority", length,
-		       slept, over);
-}
-
-/*
- * A process that execs from a thread without end.
- */
-#define CHAIN "proc-exithand-chain"
-
-/*
- * Its program, in memory: that is fast wherever this directory is.  A file
- * descriptor, or -1.
- */
-static int chain_open(void)
-{
-	char path[4096];
-	ssize_t len;
-	int fd, mem;
-
-	len = readlink("/proc/self/exe", path, sizeof(path));
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	if (len <= 0 || len + sizeof(CHAIN) > sizeof(path))
-		return -1;
-	memcpy(path + len, CHAIN, sizeof(CHAIN));
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	mem = memfd_create(CHAIN, MFD_EXEC);
-	do
-		len = sendfile(mem, fd, NULL, 1 << 20);
-	while (len > 0);
-	close(fd);
-	if (len < 0 || mem < 0)
-		return -1;
-	/* One that is open for writing cannot be executed. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", mem);
-	fd = open(path, O_RDONLY);
-	close(mem);
-	return fd;
-}
-
-static void chain_start(int in, int out, int exe)
-{
-	char path[32], arg[3][16];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", exe);
-	snprintf(arg[0], sizeof(arg[0]), "%d", in);
-	snprintf(arg[1], sizeof(arg[1]), "%d", out);
-	snprintf(arg[2], sizeof(arg[2]), "%d", exe);
-	prctl(PR_SET_TIMERSLACK, 1);
-	execl(path, CHAIN, arg[0], arg[1], arg[2], "0", NULL);
-	_exit(125);
-}
-
-FIXTURE(exec)
-{
-	pid_t pid;
-	int in, out;
-	bool mount;		/* may mount procfs */
-};
-
-FIXTURE_VARIANT(exec)
-{
-	int cpu;		/* of the process */
-};
-
-/*
- * On the CPU of those who look at it, it goes through the whole exec while
- * they stand still in the middle of something; on another, both go on.
- */
-FIXTURE_VARIANT_ADD(exec, same_cpu) { .cpu = 0 };
-FIXTURE_VARIANT_ADD(exec, other_cpu) { .cpu = 1 };
-
-FIXTURE_SETUP(exec)
-{
-	int in[2], out[2], exe;
-	pid_t me = getpid();
-
-	if (!exithand_needed(_metadata))
-		return;
-	signal(SIGPIPE, SIG_IGN);
-	if (variant->cpu && CPU_COUNT(&all_cpus) < 2)
-		ksft_print_msg("there is one CPU, so this is same_cpu again\n");
-	exe = chain_open();
-	ASSERT_LE(0, exe) TH_LOG("cannot load " CHAIN);
-	/* On a /proc of our own we may do as we like. */
-	self->mount = !geteuid() && !unshare(CLONE_NEWNS) &&
-		!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
-		!mount("proc", "/proc", "proc", 0, NULL);
-	ASSERT_EQ(0, pipe(in));
-	ASSERT_EQ(0, pipe(out));
-	self->pid = fork();
-	ASSERT_LE(0, self->pid);
-	if (self->pid == 0) {
-		die_with_parent(me);
-		close(in[1]);
-		close(out[0]);
-		pin_to(variant->cpu);
-		set_realtime(true);
-		chain_start(in[0], out[1], exe);
-	}
-	close(in[0]);
-	close(out[1]);
-	close(exe);
-	self->in = in[1];
-	self->out = out[0];
-}
-
-FIXTURE_TEARDOWN(exec)
-{
-	if (self->pid > 0) {
-		kill(self->pid, SIGKILL);
-		waitpid(self->pid, NULL, 0);
-	}
-}
-
-/* How many times the process has called exec. */
-static unsigned int exec_count(struct __test_metadata *_metadata, int in,
-			       int out)
-{
-	unsigned int count;
-
-	ASSERT_TRUE(put_byte(in, DO_ANSWER));
-	ASSERT_TRUE(get_obj(out, &count, sizeof(count)))
-		TH_LOG("the process no longer answers");
-	return count;
-}
-
-#define EXECS() exec_count(_metadata, self->in, self->out)
-
-/* How long the loops below go on, and for how many execs at least. */
-#define EXEC_SECONDS	2
-#define EXEC_MIN	100
-
-#define KEPT 64
-
-struct exec_looper {
-	pid_t pid;
-	bool stop, mount, pidfd;
-	pthread_t thread;
-	unsigned int calls;
-	/* What open said. */
-	unsigned int opened, enoent, esrch, estale, einval, other;
-	int other_errno;
-	/* What was wrong with what was open. */
-	unsigned int false_read, false_poll, again;
-	int kept[KEPT];
-};
-
-static void exec_loopers_run(struct __test_metadata *_metadata, int in,
-			     int out, struct exec_looper *l, int nr,
-			     void *(*fn)(void *))
-{
-	__u64 end = now_ns() + EXEC_SECONDS * 1000000000ULL;
-	unsigned int first, count;
-	int i;
-
-	first = exec_count(_metadata, in, out);
-	for (i = 0; i < nr; i++)
-		ASSERT_EQ(0, pthread_create(&l[i].thread, NULL, fn, &l[i]));
 	do {
-		relax();
-		count = exec_count(_metadata, in, out) - first;
-	} while (now_ns() < end || count < EXEC_MIN);
-	for (i = 0; i < nr; i++)
-		__atomic_store_n(&l[i].stop, true, __ATOMIC_RELEASE);
-	for (i = 0; i < nr; i++)
-		pthread_join(l[i].thread, NULL);
-	ksft_print_msg("%u execs, %u and %u calls\n", count, l[0].calls,
-		       l[1].calls);
+		r->ret = poll_now(r->fd[0]);
+		r->pidfd_false += poll_now(r->pidfd) != 0;
+		r->polls++;
+	} while (r->ret == 0 && !r->how->over(r));
 }
 
-/* A procfs that nobody else has seen yet, for this thread. */
-static bool fresh_proc(void)
+static void b_open(struct race *r)
 {
-	return !umount2("/proc", MNT_DETACH) &&
-	       !mount("proc", "/proc", "proc", 0, NULL);
+	r->fd[1] = exithand_open(r->pid, O_RDONLY);
 }
 
-/*
- * Most opens find in the dcache what the first has looked up, and nothing about
- * an exec in the middle of a lookup can be learned from them.  A remount drops
- * it, but for what is open; so files are kept each with a procfs of its own.
- */
-static void *open_loop(void *arg)
+static void b_reap(struct race *r)
 {
-	struct exec_looper *l = arg;
-	unsigned int seed = 1, i;
-	int fd;
-
-	pin_to(0);
-	if (l->mount)
-		l->mount = !unshare(CLONE_NEWNS) && fresh_proc();
-	for (i = 0; i < KEPT; i++)
-		l->kept[i] = -1;
-	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
-		if (l->mount)
-			mount(NULL, "/proc", NULL, MS_REMOUNT, NULL);
-		l->calls++;
-		fd = exithand_open(l->pid, O_RDONLY | O_NONBLOCK);
-		if (fd < 0) {
-			switch (-fd) {
-			case ENOENT:
-				l->enoent++;
-				break;
-			case ESRCH:
-				l->esrch++;
-				break;
-			case ESTALE:
-				l->estale++;
-				break;
-			case EINVAL:
-				l->einval++;
-				break;
-			default:
-				l->other++;
-				l->other_errno = -fd;
-			}
-			continue;
-		}
-		l->opened++;
-		if (read_now(fd) != -EAGAIN)
-			l->false_read++;
-		if (poll_now(fd) != 0)
-			l->false_poll++;
-		/* Some of them are kept to the end. */
-		i = next_random(&seed) % (8 * KEPT);
-		if (i >= KEPT) {
-			close(fd);
-			continue;
-		}
-		if (l->kept[i] >= 0)
-			close(l->kept[i]);
-		l->kept[i] = fd;
-		if (l->mount)
-			fresh_proc();
-	}
-	return NULL;
+	waitpid(r->pid, NULL, 0);
 }
 
 /*
- * An open gives a file of the process, or seldom an error that says that it
- * is gone; never one that says that it has exited or is a thread.  And each
- * of these files knows of the exit when it comes.
+ * Side A is asleep in read() on this CPU, with SCHED_BATCH: a wake-up of it does
+ * not preempt this thread. So the exit and the signal both come before it runs.
  */
-TEST_F_TIMEOUT(exec, open_is_never_wrong, 600)
+static void b_kill_and_signal(struct race *r)
 {
-	struct exec_looper l[2] = {
-		{ .pid = self->pid, .mount = self->mount },
-		{ .pid = self->pid },
-	};
-	unsigned int i, n;
+	__u64 end = after_ms(BOUND_MS);
 
-	exec_loopers_run(_metadata, self->in, self->out, l, 2, open_loop);
-	ASSERT_EQ(0, kill(self->pid, SIGKILL));
-	for (i = 0; i < 2; i++) {
-		ksft_print_msg("open: %u, ENOENT %u, ESRCH %u, ESTALE %u\n",
-			       l[i].opened, l[i].enoent, l[i].esrch,
-			       l[i].estale);
-		EXPECT_LT(0, l[i].opened);
-		EXPECT_EQ(0, l[i].einval);
-		EXPECT_EQ(0, l[i].other)
-			TH_LOG("open: %s", strerror(l[i].other_errno));
-		EXPECT_EQ(0, l[i].false_read);
-		EXPECT_EQ(0, l[i].false_poll);
-		for (n = 0; n < KEPT; n++) {
-			if (l[i].kept[n] < 0)
-				continue;
-			ASSERT_EQ(POLL_EXITED, poll_bounded(l[i].kept[n]))
-				TH_LOG("a file opened during an exec knows of no exit");
-			ASSERT_EQ(0, read_now(l[i].kept[n]));
-			close(l[i].kept[n]);
-		}
-	}
-}
-
-static bool poll_open(struct exec_looper *l)
-{
-	l->kept[0] = l->pidfd ? pidfd_of(l->pid) :
-				exithand_open(l->pid, O_RDONLY);
-	return l->kept[0] >= 0;
-}
-
-static void *poll_loop(void *arg)
-{
-	struct exec_looper *l = arg;
-	int fd;
-
-	pin_to(0);
-	/* In the middle of an exec, open may be refused. */
-	if (!eventually(poll_open(l)))
-		return NULL;
-	fd = l->kept[0];
-	while (!__atomic_load_n(&l->stop, __ATOMIC_ACQUIRE)) {
-		l->calls++;
-		if (poll_now(fd) == 0)
-			continue;
-		l->false_poll++;
-		/* Not even true for good? */
-		if (poll_now(fd) == 0)
-			l->again++;
-	}
-	return NULL;
-}
-
-/*
- * The oracle is not asked here: what a pidfd says of a process in the middle
- * of an exec is for the record.
- */
-TEST_F_TIMEOUT(exec, poll_is_never_wrong, 600)
-{
-	struct exec_looper l[2] = {
-		{ .pid = self->pid },
-		{ .pid = self->pid, .pidfd = true },
-	};
-
-	exec_loopers_run(_metadata, self->in, self->out, l, 2, poll_loop);
-	ksft_print_msg("exithand: %u false POLLIN\n", l[0].false_poll);
-	ksft_print_msg("pidfd: %u false POLLIN, %u of them gone at once\n",
-		       l[1].false_poll, l[1].again);
-	ASSERT_LE(0, l[0].kept[0]);
-	EXPECT_EQ(0, l[0].false_poll);
-	ASSERT_EQ(0, kill(self->pid, SIGKILL));
-	EXPECT_EQ(POLL_EXITED, poll_bounded(l[0].kept[0]));
-}
-
-/*
- * The first open of a process, in whose middle it execs, and then lives on or
- * exits at once.  Only the first one has to have the exit reported: the others
- * find what it has left.
- */
-#define FIRST_ROUNDS 600
-
-static pid_t first_start(int timer, int out, int exe, bool exits)
-{
-	char path[32], arg[3][16];
-	pid_t pid;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", exe);
-	snprintf(arg[0], sizeof(arg[0]), "%d", timer);
-	snprintf(arg[1], sizeof(arg[1]), "%d", out);
-	snprintf(arg[2], sizeof(arg[2]), "%d", exe);
-	pid = vfork();
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		set_realtime(true);
-		execl(path, CHAIN, arg[0], arg[1], arg[2], "once",
-		      exits ? "exit" : "stay", NULL);
-		_exit(125);
-	}
-	return pid;
-}
-
-/* A thread of the process that is not its leader. */
-static pid_t other_thread(pid_t pid)
-{
-	struct dirent *entry;
-	char path[32];
-	pid_t tid = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof(path), "/proc/%d/task", pid);
-	dir = opendir(path);
-	while (dir && (entry = readdir(dir)))
-		if (atoi(entry->d_name) > 0 && atoi(entry->d_name) != pid)
-			tid = atoi(entry->d_name);
-	if (dir)
-		closedir(dir);
-	return tid;
-}
-
-TEST_F_TIMEOUT(exec, first_open_is_never_wrong, 600)
-{
-	unsigned int i, seed = 1, opened = 0, over = 0;
-	const struct itimerspec none = { 0 };
-	struct aim aim;
-	int timer, out[2], fd, exe;
-	siginfo_t si;
-	bool exits, before, early;
-	pid_t pid, tid;
-
-	/* The process that the fixture has made is not needed here. */
-	ASSERT_EQ(0, kill(self->pid, SIGKILL));
-	exe = chain_open();
-	ASSERT_LE(0, exe);
-	timer = timerfd_create(CLOCK_MONOTONIC, 0);
-	ASSERT_LE(0, timer);
-	ASSERT_EQ(0, pipe(out));
-	pin_to(0);
-	aim_start(&aim, path_length(false));
-
-	for (i = 0; i < FIRST_ROUNDS; i++) {
-		exits = i % 4 != 0;
-		before = i / 4 % 2;
-		/* Who was killed has not waited for it. */
-		timerfd_settime(timer, 0, &none, NULL);
-		/* It inherits the CPU. */
-		pin_to(variant->cpu);
-		pid = first_start(timer, out[1], exe, exits);
-		ASSERT_LT(0, pid);
-		pin_to(0);
-		ASSERT_EQ('r', get_byte(out[0]));
-		ASSERT_TRUE(eventually(task_state(pid, pid) != 'R'));
-		tid = other_thread(pid);
-		ASSERT_LT(0, tid);
-
-		aim_shoot(timer, aim_delay(&aim, before, &seed));
-		fd = exithand_open(pid, O_RDONLY | O_NONBLOCK);
-		/* The thread has the leader's number by now, or is no more. */
-		early = syscall(__NR_tgkill, pid, tid, 0) != 0;
-		if (!before)
-			aim_adjust(&aim, !early);
-		over += early;
-		EXPECT_TRUE(fd >= 0 || fd == -ENOENT || fd == -ESRCH ||
-			    fd == -ESTALE)
-			TH_LOG("round %u: open: %s", i, strerror(-fd));
-		opened += fd >= 0;
-		if (exits) {
-			/* When this returns, all that wait have been told. */
-			ASSERT_EQ(0, waitid(P_PID, pid, &si,
-					    WEXITED | WNOWAIT));
-		} else if (fd >= 0) {
-			EXPECT_EQ(0, poll_now(fd))
-				TH_LOG("round %u: exited, but lives", i);
-			ASSERT_EQ(0, kill(pid, SIGKILL));
-		} else {
-			ASSERT_EQ(0, kill(pid, SIGKILL));
-		}
-		if (fd >= 0) {
-			ASSERT_EQ(POLL_EXITED, poll_bounded(fd))
-				TH_LOG("round %u: it %s, and no one was told",
-				       i, exits ? "exec'd and exited" :
-						  "was killed after exec");
-			close(fd);
-		}
-		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-	}
-	ksft_print_msg("%u rounds, %u opened, %u exec'd meanwhile\n", i, opened,
-		       over);
-}
-
-struct exec_sleeper {
-	int fd, ret;
-	bool use_poll, done;
-	pid_t tid;
-	pthread_t thread;
-};
-
-static void *exec_sleep(void *arg)
-{
-	struct exec_sleeper *s = arg;
-	char c;
-
-	__atomic_store_n(&s->tid, sys_gettid(), __ATOMIC_RELEASE);
-	if (s->use_poll) {
-		struct pollfd pfd = { .fd = s->fd, .events = POLL_ALL };
-
-		s->ret = poll(&pfd, 1, -1) != 1 ? -errno :
-			pfd.revents != POLL_EXITED;
-	} else {
-		s->ret = read(s->fd, &c, 1);
-	}
-	__atomic_store_n(&s->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-static bool exec_open(struct exec_sleeper *s, pid_t pid)
-{
-	s->fd = exithand_open(pid, O_RDONLY);
-	return s->fd >= 0;
-}
-
-static bool exec_done(struct exec_sleeper *s)
-{
-	return __atomic_load_n(&s->done, __ATOMIC_ACQUIRE);
-}
-
-static bool exec_settled(struct exec_sleeper *s)
-{
-	pid_t tid = __atomic_load_n(&s->tid, __ATOMIC_ACQUIRE);
-
-	return exec_done(s) || (tid && task_blocked(getpid(), tid));
-}
-
-/* Whoever sleeps through one exec sleeps through many, and is not woken. */
-TEST_F_TIMEOUT(exec, sleeper_is_not_woken, 600)
-{
-	struct exec_sleeper s[2] = {
-		{ .use_poll = false },
-		{ .use_poll = true },
-	};
-	unsigned int first, count;
-	long sleeps[2];
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		/* In the middle of an exec, open may be refused. */
-		ASSERT_TRUE(eventually(exec_open(&s[i], self->pid)));
-		ASSERT_EQ(0, pthread_create(&s[i].thread, NULL, exec_sleep,
-					    &s[i]));
-		ASSERT_TRUE(eventually(exec_settled(&s[i])));
-		sleeps[i] = task_sleeps(getpid(), s[i].tid);
-	}
-	first = EXECS();
-	do {
-		relax();
-		count = EXECS() - first;
-	} while (count < EXEC_MIN);
-
-	ksft_print_msg("%u execs\n", count);
-	for (i = 0; i < 2; i++) {
-		EXPECT_FALSE(exec_done(&s[i]));
-		EXPECT_EQ(sleeps[i], task_sleeps(getpid(), s[i].tid))
-			TH_LOG("woken by an exec");
-	}
-	ASSERT_EQ(0, kill(self->pid, SIGKILL));
-	for (i = 0; i < 2; i++) {
-		ASSERT_TRUE(eventually(exec_done(&s[i])));
-		EXPECT_EQ(0, s[i].ret);
-	}
-}
-
-/*
- * Two threads open the file of a process that nobody has opened before, at the
- * same time.  The process takes the watch of one of them.  The other one has to
- * find that, and to free its own.
- */
-#define OPENER_ROUNDS 300
-
-struct opener {
-	int cpu, fd;
-	pid_t pid;
-	bool stop;
-	unsigned int *ready;	/* how many are at the open, of both */
-	sem_t go, done;
-	pthread_t thread;
-};
-
-struct openers {
-	struct opener o[2];
-	unsigned int ready;
-	char *stack;
-};
-
-FIXTURE(openers)
-{
-	struct openers both;
-};
-
-FIXTURE_SETUP(openers)
-{
-	if (!exithand_needed(_metadata))
-		return;
-	self->both.stack = malloc(STACK_SIZE);
-	ASSERT_NE(NULL, self->both.stack);
-}
-
-FIXTURE_TEARDOWN(openers)
-{
-	/* All that is left is a child, which goes with us. */
-}
-
-static void *opener_main(void *arg)
-{
-	struct opener *o = arg;
-
-	pin_to(o->cpu);
-	for (;;) {
-		while (sem_wait(&o->go))
-			;
-		if (o->stop)
-			return NULL;
-		__atomic_add_fetch(o->ready, 1, __ATOMIC_RELEASE);
-		while (__atomic_load_n(o->ready, __ATOMIC_ACQUIRE) != 2)
-			;
-		o->fd = exithand_open(o->pid, O_RDONLY);
-		sem_post(&o->done);
-	}
-}
-
-static void openers_run(struct __test_metadata *_metadata, void *arg)
-{
-	struct openers *both = arg;
-	struct opener *o = both->o;
-	int round, i;
-	pid_t pid;
-
-	for (round = 0; round < OPENER_ROUNDS; round++) {
-		pid = clone(paused_target, both->stack + STACK_SIZE,
-			    CLONE_VM | SIGCHLD, NULL);
-		ASSERT_LT(0, pid);
-		both->ready = 0;
-		for (i = 0; i < 2; i++) {
-			o[i].pid = pid;
-			sem_post(&o[i].go);
-		}
-		for (i = 0; i < 2; i++) {
-			ASSERT_TRUE(sem_wait_bounded(&o[i].done));
-			ASSERT_LE(0, o[i].fd);
-			ASSERT_EQ(0, poll_now(o[i].fd));
-		}
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		for (i = 0; i < 2; i++) {
-			ASSERT_EQ(POLL_EXITED, poll_bounded(o[i].fd))
-				TH_LOG("round %d: opener %d was not told",
-				       round, i);
-			close(o[i].fd);
-		}
-		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-	}
-}
-
-TEST_F_TIMEOUT(openers, both_are_told, 600)
-{
-	struct opener *o = self->both.o;
-	int i;
-
-	for (i = 0; i < 2; i++) {
-		o[i].cpu = i;
-		o[i].ready = &self->both.ready;
-		ASSERT_EQ(0, sem_init(&o[i].go, 0, 0));
-		ASSERT_EQ(0, sem_init(&o[i].done, 0, 0));
-		ASSERT_EQ(0, pthread_create(&o[i].thread, NULL, opener_main,
-					    &o[i]));
-	}
-	expect_no_leak(_metadata, OPENER_ROUNDS, openers_run,
-		       &self->both);
-	for (i = 0; i < 2; i++) {
-		o[i].stop = true;
-		sem_post(&o[i].go);
-		pthread_join(o[i].thread, NULL);
-	}
-}
-
-/*
- * Many who wait for one exit.
- *
- * They are told one after the other, by one who may not be interrupted
- * meanwhile, and on another CPU the first of them looks at what it is told of
- * while the last ones are still asleep.  It must be true by then.
- */
-#define HERD 64
-
-struct herd_waiter {
-	int fd, ret;
-	bool use_poll, done;
-	pid_t tid;
-	pthread_t thread;
-};
-
-FIXTURE(herd)
-{
-	struct herd_waiter *w;
-	struct target t;
-};
-
-FIXTURE_SETUP(herd)
-{
-	if (!exithand_needed(_metadata))
-		return;
-	self->w = calloc(HERD, sizeof(*self->w));
-	ASSERT_NE(NULL, self->w);
-}
-
-FIXTURE_TEARDOWN(herd)
-{
-	target_end(&self->t);
-}
-
-static void *herd_wait(void *arg)
-{
-	struct herd_waiter *w = arg;
-	struct pollfd pfd = { .fd = w->fd, .events = POLL_ALL };
-	char c;
-
-	pin_to(1);
-	set_realtime(true);
-	__atomic_store_n(&w->tid, sys_gettid(), __ATOMIC_RELEASE);
-	if (w->use_poll)
-		w->ret = poll(&pfd, 1, -1) != 1 ? -errno :
-			pfd.revents != POLL_EXITED;
-	else
-		w->ret = read(w->fd, &c, 1);
-	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
-	return NULL;
-}
-
-/* Keeps that CPU from sleeping, and gives way to all others. */
-static void *herd_spin(void *arg)
-{
-	struct sched_param param = { 0 };
-	bool *stop = arg;
-
-	pin_to(1);
-	sched_setscheduler(0, SCHED_IDLE, &param);
-	while (!__atomic_load_n(stop, __ATOMIC_ACQUIRE))
+	r->fd[1] = exithand_open(r->pid, O_RDONLY);
+	kill(r->pid, SIGKILL);
+	while (poll_now(r->fd[1]) == 0 && now_ns() < end)
 		;
-	return NULL;
+	pthread_kill(r->thread, SIGUSR1);
 }
 
-static bool herd_done(struct herd_waiter *w)
+static bool over_exit(struct race *r)
 {
-	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
+	siginfo_t si = { .si_pid = 0 };
+
+	waitid(P_PID, r->pid, &si, WEXITED | WNOHANG | WNOWAIT);
+	return si.si_pid == r->pid;
 }
 
-static bool herd_settled(struct herd_waiter *w)
+static bool over_reaping(struct race *r)
 {
-	pid_t tid = __atomic_load_n(&w->tid, __ATOMIC_ACQUIRE);
-
-	return herd_done(w) || (tid && task_blocked(getpid(), tid));
+	return kill(r->pid, 0) != 0;
 }
 
-static bool herd_all_done(struct herd_waiter *w)
+static bool over_exec(struct race *r)
 {
-	int i;
-
-	for (i = 0; i < HERD; i++)
-		if (!herd_done(&w[i]))
-			return false;
-	return true;
+	return syscall(__NR_tgkill, r->pid, r->exec_tid, 0) != 0;
 }
 
-TEST_F_TIMEOUT(herd, every_waiter_of_many_returns, 600)
+static bool over_b(struct race *r)
 {
-	struct herd_waiter *w = self->w;
-	int round, i, missing;
-	bool stop = false;
-	pthread_t spinner;
-
-	/* The target is on this CPU, they are on the other. */
-	pin_to(0);
-	ASSERT_EQ(0, pthread_create(&spinner, NULL, herd_spin, &stop));
-	for (round = 0; round < 6; round++) {
-		target_start(_metadata, &self->t);
-		memset(w, 0, HERD * sizeof(*w));
-		for (i = 0; i < HERD; i++) {
-			/* Readers would take turns at the lock of the queue. */
-			w[i].use_poll = round % 2 == 0;
-			w[i].fd = exithand_open(self->t.pid, O_RDONLY);
-			ASSERT_LE(0, w[i].fd);
-			ASSERT_EQ(0, pthread_create(&w[i].thread, NULL,
-						    herd_wait, &w[i]));
-		}
-		for (i = 0; i < HERD; i++) {
-			ASSERT_TRUE(eventually(herd_settled(&w[i])));
-			ASSERT_FALSE(herd_done(&w[i]));
-		}
-		ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
-		if (!eventually(herd_all_done(w))) {
-			for (i = missing = 0; i < HERD; i++)
-				missing += !herd_done(&w[i]);
-			EXPECT_EQ(0, missing)
-				TH_LOG("%d of %d still wait", missing, HERD);
-			return;
-		}
-		for (i = 0; i < HERD; i++) {
-			pthread_join(w[i].thread, NULL);
-			EXPECT_EQ(0, w[i].ret);
-			close(w[i].fd);
-		}
-		target_end(&self->t);
-	}
-	__atomic_store_n(&stop, true, __ATOMIC_RELEASE);
-	pthread_join(spinner, NULL);
+	return __atomic_load_n(&r->b_done, __ATOMIC_ACQUIRE);
 }
+
+/* The exit must wake a reader that looked at the latch just before. */
+FIXTURE_VARIANT_ADD(race, read_at_exit) {
+	.process = EXITS, .opened = true, .a = a_read, .over = over_exit,
+};
+
+FIXTURE_VARIANT_ADD(race, poll_at_exit) {
+	.process = EXITS, .opened = true, .a = a_poll, .over = over_exit,
+};
+
+/* An exit during open() must reach the new file. */
+FIXTURE_VARIANT_ADD(race, open_read_at_exit) {
+	.process = EXITS, .a = a_open_read, .over = over_exit,
+};
+
+FIXTURE_VARIANT_ADD(race, open_poll_at_exit) {
+	.process = EXITS, .a = a_open_poll, .over = over_exit,
+};
+
+/* open() finds a zombie, or no process. */
+FIXTURE_VARIANT_ADD(race, open_at_reaping) {
+	.process = ZOMBIE, .may_fail = true, .a = a_open, .b = b_reap, .over = over_reaping,
+};
+
+/*
+ * In an exec from a non-leader thread there are two leaders for a moment, one of
+ * them dead. That is no exit. open() may not find the process, but must not take
+ * it for a thread. If the process exits after the exec, the file knows of it.
+ */
+FIXTURE_VARIANT_ADD(race, open_at_exec) {
+	.process = EXECS_AND_EXITS, .may_fail = true, .a = a_open, .over = over_exec,
+};
+
+FIXTURE_VARIANT_ADD(race, poll_at_exec) {
+	.process = EXECS, .opened = true, .a = a_poll_twice, .over = over_exec,
+};
+
+/* Both openers allocate a watch. The loser must use the other one and free its own. */
+FIXTURE_VARIANT_ADD(race, two_first_opens) {
+	.a = a_open, .b = b_open, .over = over_b,
+};
+
+/* A signal after the exit does not make the read fail with EINTR. */
+FIXTURE_VARIANT_ADD(race, signal_after_exit) {
+	.opened = true, .b_second = true, .a = a_read, .b = b_kill_and_signal, .over = over_b,
+};
 
 static void no_op(int sig)
 {
 }
 
-static bool pin_task(pid_t tid, int cpu)
+static void *side_a(void *arg)
 {
-	cpu_set_t one;
+	struct sched_param param = { 0 };
+	struct race *r = arg;
+	char c;
 
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	return !sched_setaffinity(tid, sizeof(one), &one);
+	r->tid = sys_gettid();
+	pin_to(0, r->how->b_second ? 1 : 0);
+	if (r->how->b_second)
+		sched_setscheduler(0, SCHED_BATCH, &param);
+	for (;;) {
+		/* The signal of the last round may come late. */
+		while (read(r->go[0], &c, 1) != 1)
+			;
+		if (!r->how->b_second)
+			meet(&r->m, 0);
+		r->before = r->how->over(r);
+		r->how->a(r);
+		r->after = r->how->over(r);
+		put_byte(r->done[1], 'd');
+	}
 }
 
-/*
- * The exit wakes the reader, who does not get at the CPU before he has a signal
- * as well.  What he was waiting for has happened: that is not interrupted.
- */
-TEST_F(herd, exit_counts_before_a_signal)
+FIXTURE_SETUP(race)
 {
 	struct sigaction sa = { .sa_handler = no_op };
-	struct watcher w;
-	__u64 end;
-	int fd;
+	struct race *r = &self->r;
 
-	target_start(_metadata, &self->t);
-	fd = exithand_open(self->t.pid, O_RDONLY);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
-	watcher_start(_metadata, &w, HOW_READ, self->t.pid);
-	watcher_sleeps(_metadata, &w);
-	if (!pin_task(w.tid, 0) || !pin_task(0, 0) ||
-	    !pin_task(self->t.pid, 1) || !set_realtime(true))
-		SKIP(return, "needs two CPUs and the right to real-time priority");
-
-	/* Not a moment of sleep from here, or the reader runs. */
-	ASSERT_EQ(0, kill(self->t.pid, SIGKILL));
-	end = now_ns() + 500000000ULL;
-	while (poll_now(fd) == 0 && now_ns() < end)
-		;
-	exits_settle();
-	ASSERT_EQ(0, pthread_kill(w.thread, SIGUSR1));
-	set_realtime(false);
-	ASSERT_EQ(POLL_EXITED, poll_now(fd));
-	ASSERT_TRUE(watcher_join(&w));
-	EXPECT_EQ(0, w.ret)
-		TH_LOG("%s", strerror(-w.ret));
-}
-
-/*
- * Nothing stays behind.
- */
-#define REUSED		100	/* processes at a time */
-#define LEAK_STACK	(8 << 10)
-#define LEAK_PROCESSES	600
-
-FIXTURE(leak)
-{
-	char *stack;
-};
-
-FIXTURE_SETUP(leak)
-{
 	if (!exithand_needed(_metadata))
 		return;
-	self->stack = malloc(REUSED * LEAK_STACK);
-	ASSERT_NE(NULL, self->stack);
+	if (!pin_to(0, 1))
+		SKIP(return, "needs two CPUs");
+	pin_to(0, variant->b ? 1 : 0);
+	r->how = variant;
+	r->image = image_open();
+	ASSERT_LE(0, r->image);
+	ASSERT_EQ(0, pipe(r->go));
+	ASSERT_EQ(0, pipe(r->done));
+	ASSERT_EQ(0, sigaction(SIGUSR1, &sa, NULL));
+	ASSERT_EQ(0, pthread_create(&r->thread, NULL, side_a, r));
 }
 
-FIXTURE_TEARDOWN(leak)
+FIXTURE_TEARDOWN(race)
 {
-	free(self->stack);
+	/* The process of the last round and side A die with us. */
 }
 
-/* Processes that are opened, looked at and closed, before and after. */
-static void leak_run(struct __test_metadata *_metadata, void *stack)
+static int race_files(struct race *r)
 {
-	int i, early, late;
-	siginfo_t si;
-	char c;
-	pid_t pid;
-
-	for (i = 0; i < LEAK_PROCESSES; i++) {
-		pid = clone(paused_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD,
-			    NULL);
-		ASSERT_LT(0, pid);
-		early = exithand_open(pid, O_RDONLY);
-		ASSERT_LE(0, early);
-		ASSERT_EQ(0, poll_now(early));
-		ASSERT_EQ(-EAGAIN, read_now(early));
-		if (i % 2) {
-			close(early);
-			early = exithand_open(pid, O_RDONLY);
-			ASSERT_LE(0, early);
-		}
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(0, read(early, &c, 1));
-		late = exithand_open(pid, O_RDONLY);
-		ASSERT_LE(0, late);
-		ASSERT_EQ(POLL_EXITED, poll_now(late));
-		close(late);
-		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-		ASSERT_EQ(0, read(early, &c, 1));
-		close(early);
-
-		/* One that nobody opens before it is dead. */
-		pid = clone(paused_target, stack + LEAK_STACK,
-			    CLONE_VM | SIGCHLD, NULL);
-		ASSERT_LT(0, pid);
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(0, waitid(P_PID, pid, &si, WEXITED | WNOWAIT));
-		late = exithand_open(pid, O_RDONLY);
-		ASSERT_LE(0, late);
-		ASSERT_EQ(POLL_EXITED, poll_now(late));
-		close(late);
-		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-	}
+	return r->how->over == over_b ? 2 : 1;
 }
 
-TEST_F_TIMEOUT(leak, no_object_for_each_process, 600)
+/* The process is dead and reaped: what its files say, or why there are none. */
+static void race_check_files(struct __test_metadata *_metadata, struct race *r)
 {
-	int i, nr, found = 0;
+	char buf[256] = "";
+	int i;
 
-	if (access("/proc/slabinfo", R_OK))
-		SKIP(return, "no readable /proc/slabinfo");
-
-	expect_no_leak(_metadata, LEAK_PROCESSES, leak_run, self->stack);
-	nr = leak_count(leak_after);
-	for (i = 0; i < nr; i++) {
-		if (strcmp(leak_after[i].name, "task_struct") &&
-		    strcmp(leak_after[i].name, "signal_cache"))
+	for (i = 0; i < race_files(r); i++) {
+		if (r->fd[i] < 0) {
+			ASSERT_TRUE(r->how->may_fail && (r->fd[i] == -ENOENT ||
+				    r->fd[i] == -ESRCH || r->fd[i] == -ESTALE))
+				TH_LOG("round %u: open: %s", r->m.round, strerror(-r->fd[i]));
 			continue;
-		ksft_print_msg("%s: %ld before, %ld after\n",
-			       leak_after[i].name, leak_before[i].objects,
-			       leak_after[i].objects);
-		found++;
+		}
+		ASSERT_EQ(POLL_EXITED, poll_bounded(r->fd[i]))
+			TH_LOG("round %u: file %d does not report the exit", r->m.round, i);
+		ASSERT_EQ(0, read_now(r->fd[i]));
+		if (r->how->process == ZOMBIE) {
+			slurp(buf, sizeof(buf), "/proc/self/fdinfo/%d", r->fd[i]);
+			ASSERT_NE(NULL, strstr(buf, "\nExitStatus:\t"))
+				TH_LOG("round %u: no status: %s", r->m.round, buf);
+		}
+		close(r->fd[i]);
 	}
-	/* Without these two it would not have been a test. */
-	EXPECT_EQ(2, found);
+}
+
+/* One round; whether side A was in its call when the event happened. */
+static bool race_round(struct __test_metadata *_metadata, struct race *r)
+{
+	bool lives = r->how->b == b_open || r->how->process == EXECS ||
+		     (r->how->process == EXECS_AND_EXITS && r->m.round % 2 == 0);
+	siginfo_t si;
+	bool early;
+	int i;
+
+	r->b_done = r->slept = false;
+	r->ret = 0;
+	r->pid = process_start(r, 0);
+	ASSERT_LT(0, r->pid);
+	if (r->how->opened) {
+		a_open(r);
+		ASSERT_LE(0, r->fd[0]);
+	}
+	if (r->how->a == a_poll_twice) {
+		r->pidfd = pidfd_of(r->pid);
+		ASSERT_LE(0, r->pidfd);
+	}
+	if (r->how->process == ZOMBIE) {
+		ASSERT_EQ(0, waitid(P_PID, r->pid, &si, WEXITED | WNOWAIT));
+	}
+
+	ASSERT_TRUE(put_byte(r->go[1], 'g'));
+	if (r->how->b_second) {
+		ASSERT_TRUE(eventually(task_blocked(getpid(), r->tid)));
+	} else if (r->how->b) {
+		meet(&r->m, 1);
+	}
+	if (r->how->b) {
+		r->how->b(r);
+		__atomic_store_n(&r->b_done, true, __ATOMIC_RELEASE);
+	}
+	ASSERT_EQ('d', get_byte(r->done[0]))
+		TH_LOG("round %u: side A still waits, process %d is %c", r->m.round, r->pid,
+		       leader_state(r->pid) ?: '?');
+	ASSERT_EQ(0, r->ret)
+		TH_LOG("round %u: %s", r->m.round,
+		       r->ret < 0 ? strerror(-r->ret) : "wrong events, or not EOF");
+	if (r->how->over == over_exit) {
+		ASSERT_TRUE(r->after)
+			TH_LOG("round %u: side A returned before the exit", r->m.round);
+	}
+	if (lives) {
+		ASSERT_TRUE(eventually(r->how->over(r)));
+		for (i = 0; i < race_files(r); i++) {
+			if (r->fd[i] < 0)
+				continue;
+			ASSERT_EQ(0, poll_now(r->fd[i]))
+				TH_LOG("round %u: process %d lives", r->m.round, r->pid);
+		}
+		ASSERT_EQ(0, kill(r->pid, SIGKILL));
+	}
+	if (r->how->process != ZOMBIE) {
+		ASSERT_EQ(0, waitid(P_PID, r->pid, &si, WEXITED));
+	}
+	race_check_files(_metadata, r);
+	if (r->how->a == a_poll_twice)
+		close(r->pidfd);
+	if (r->how->b_second)
+		return r->after;
+	/* If side A went to sleep, it had finished its checks before the event. */
+	early = !r->after || (r->how->over == over_exit && r->slept);
+	meet_adjust(&r->m, early || (!r->before && r->m.round % 2));
+	return !r->before && !early;
+}
+
+/* How many rounds hit the race. */
+static unsigned int race_run(struct __test_metadata *_metadata, struct race *r)
+{
+	__u64 end = after_ms(RUN_MS), limit = after_ms(RUN_LIMIT_MS);
+	unsigned int hits = 0, first = r->m.round;
+
+	while (now_ns() < end || ((!hits || r->m.round - first < RUN_ROUNDS) && now_ns() < limit)) {
+		meet_next(&r->m);
+		hits += race_round(_metadata, r);
+	}
+	return hits;
+}
+
+TEST_F(race, is_harmless)
+{
+	struct slabs *old = calloc(2, sizeof(*old)), *new = old + 1;
+	struct race *r = &self->r;
+	unsigned int hits, first, rounds, limit;
+	int leaked, i;
+
+	/* The first run fills the caches. */
+	ASSERT_NE(NULL, old);
+	hits = race_run(_metadata, r);
+	first = r->m.round;
+	slabs_read(old);
+	for (i = 0, leaked = 0; leaked >= 0 && i < 3; i++) {
+		hits += race_run(_metadata, r);
+		/* Other processes use these caches, too. A few rounds prove no leak. */
+		rounds = r->m.round - first;
+		limit = (rounds > RUN_ROUNDS ? rounds : RUN_ROUNDS) / 4;
+		leaked = slabs_grown(old, new, limit);
+	}
+	/* RCU frees some objects late. */
+	if (leaked >= 0)
+		eventually((leaked = slabs_grown(old, new, limit)) < 0);
+	EXPECT_GT(0, leaked)
+		TH_LOG("%s: %ld objects before, %ld objects after %u rounds",
+		       old->cache[leaked].name, old->cache[leaked].objects,
+		       new->cache[leaked].objects, rounds);
+	ksft_print_msg("%u of %u rounds hit the race%s\n", hits, r->m.round,
+		       old->nr ? "" : "; slabinfo is not readable");
+	if (r->polls)
+		ksft_print_msg("%u false events of a pidfd in %u polls\n", r->pidfd_false,
+			       r->polls);
+	EXPECT_LT(0, hits)
+		TH_LOG("no round hit the race");
+	free(old);
 }
 
 /*
- * What a file knows of its process stays as long as the file.  Were it gone
- * with the process, it would by now belong to one that lives.
+ * A file must own the watch of its exited process. If it did not, the watch
+ * would now belong to one of the processes that were watched later.
  */
-TEST_F_TIMEOUT(leak, exited_file_outlives_its_process, 600)
+TEST(exited_file_outlives_its_process)
 {
-	int old[REUSED], new[REUSED], i;
+	const struct _fixture_variant_race how = { .process = PAUSES };
+	struct race race = { .how = &how };
+	int old[PROCESSES], new[PROCESSES], i;
 	pid_t pid;
 
-	for (i = 0; i < REUSED; i++) {
-		pid = clone(paused_target, self->stack + LEAK_STACK,
-			    CLONE_VM | SIGCHLD, NULL);
+	if (!exithand_needed(_metadata))
+		return;
+	for (i = 0; i < PROCESSES; i++) {
+		pid = process_start(&race, i);
 		ASSERT_LT(0, pid);
 		old[i] = exithand_open(pid, O_RDONLY);
 		ASSERT_LE(0, old[i]);
 		ASSERT_EQ(0, kill(pid, SIGKILL));
 		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
 	}
-	/* Two grace periods: what belongs to the processes has been freed. */
+	/* After two grace periods RCU has freed what belonged to the processes. */
 	for (i = 0; i < 2; i++)
 		syscall(__NR_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-	for (i = 0; i < REUSED; i++) {
-		pid = clone(paused_target, self->stack + (i + 1) * LEAK_STACK,
-			    CLONE_VM | SIGCHLD, NULL);
+	for (i = 0; i < PROCESSES; i++) {
+		pid = process_start(&race, i);
 		ASSERT_LT(0, pid);
 		new[i] = exithand_open(pid, O_RDONLY);
 		ASSERT_LE(0, new[i]);
 	}
-	for (i = 0; i < REUSED; i++) {
+	for (i = 0; i < PROCESSES; i++) {
 		ASSERT_EQ(POLL_EXITED, poll_now(old[i]));
 		ASSERT_EQ(0, read_now(old[i]));
 		ASSERT_EQ(0, poll_now(new[i]));
 		ASSERT_EQ(-EAGAIN, read_now(new[i]));
 	}
-	/* The others go with us. */
-}
-
-/*
- * Each allocation of an open fails once.
- *
- * fail-nth makes the nth one from now on fail that this thread asks for.
- */
-#define FAILSLAB "/sys/kernel/debug/failslab/"
-
-FIXTURE(nomem)
-{
-	int nth;
-	char wait[8], verbose[8];	/* the settings from before */
-	char *stack;
-};
-
-FIXTURE_SETUP(nomem)
-{
-	if (!exithand_needed(_metadata))
-		return;
-	self->stack = malloc(LEAK_STACK);
-	ASSERT_NE(NULL, self->stack);
-	self->nth = open("/proc/self/fail-nth", O_RDWR | O_CLOEXEC);
-	if (self->nth < 0)
-		SKIP(return, "no CONFIG_FAULT_INJECTION");
-	if (slurp(self->wait, sizeof(self->wait), FAILSLAB "ignore-gfp-wait") <= 0 ||
-	    slurp(self->verbose, sizeof(self->verbose), FAILSLAB "verbose") <= 0)
-		SKIP(return, "no " FAILSLAB ", or not for us");
-	/* Those that may sleep, too; and it is no news for the console. */
-	ASSERT_TRUE(put_file(FAILSLAB "ignore-gfp-wait", "N"));
-	ASSERT_TRUE(put_file(FAILSLAB "verbose", "0"));
-}
-
-FIXTURE_TEARDOWN(nomem)
-{
-	if (self->verbose[0]) {
-		put_file(FAILSLAB "ignore-gfp-wait", self->wait);
-		put_file(FAILSLAB "verbose", self->verbose);
-	}
-	free(self->stack);
-}
-
-static pid_t nomem_target(char *stack)
-{
-	return clone(paused_target, stack + LEAK_STACK, CLONE_VM | SIGCHLD, NULL);
-}
-
-/* Opens, with the nth allocation failing; *failed if there were as many. */
-static int nomem_open(int fail_nth, pid_t pid, unsigned int nth, bool *failed)
-{
-	char path[64], value[16];
-	int fd, len;
-
-	snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
-	len = snprintf(value, sizeof(value), "%u", nth);
-	if (pwrite(fail_nth, value, len, 0) != len)
-		return -EIO;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	fd = fd < 0 ? -errno : fd;
-	len = pread(fail_nth, value, sizeof(value) - 1, 0);
-	pwrite(fail_nth, "0", 1, 0);
-	if (len <= 0)
-		return -EIO;
-	value[len] = '\0';
-	*failed = strtoul(value, NULL, 10) == 0;
-	return fd;
-}
-
-/*
- * Lets one allocation after the other fail; how many opens failed by that.  The
- * name was looked up before, so that all of them are open's.
- */
-static unsigned int nomem_opens(struct __test_metadata *_metadata, int fail_nth,
-				char *stack, bool first)
-{
-	unsigned int nth, errors = 0;
-	int fd, again, watched;
-	bool failed = true;
-	char path[64];
-	struct stat st;
-	pid_t pid;
-
-	for (nth = 1; failed; nth++) {
-		pid = nomem_target(stack);
-		ASSERT_LT(0, pid);
-		snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
-		ASSERT_EQ(0, stat(path, &st));
-		watched = first ? -1 : exithand_open(pid, O_RDONLY);
-
-		fd = nomem_open(fail_nth, pid, nth, &failed);
-		errors += fd < 0;
-		if (fd < 0) {
-			ASSERT_TRUE(failed && fd == -ENOMEM)
-				TH_LOG("allocation %u: %s", nth, strerror(-fd));
-		}
-		/* It is as if it had never been tried. */
-		again = exithand_open(pid, O_RDONLY);
-		ASSERT_LE(0, again)
-			TH_LOG("after allocation %u had failed: %s", nth,
-			       strerror(-again));
-		ASSERT_EQ(0, poll_now(again));
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(POLL_EXITED, poll_bounded(again));
-		if (fd >= 0)
-			ASSERT_EQ(POLL_EXITED, poll_now(fd));
-		close(fd);
-		close(again);
-		close(watched);
-		ASSERT_EQ(pid, waitpid(pid, NULL, 0));
-		ASSERT_GT(100, nth);
-	}
-	return errors;
-}
-
-struct nomem_args {
-	int fail_nth;
-	char *stack;
-};
-
-#define NOMEM_ROUNDS 60
-
-static void nomem_run(struct __test_metadata *_metadata, void *arg)
-{
-	struct nomem_args *args = arg;
-	int i;
-
-	for (i = 0; i < NOMEM_ROUNDS; i++)
-		nomem_opens(_metadata, args->fail_nth, args->stack, true);
-}
-
-TEST_F_TIMEOUT(nomem, open_fails_and_can_be_done_again, 600)
-{
-	struct nomem_args args = { self->nth, self->stack };
-	unsigned int first, later;
-
-	later = nomem_opens(_metadata, self->nth, self->stack, false);
-	first = nomem_opens(_metadata, self->nth, self->stack, true);
-	ksft_print_msg("allocations: %u by the first open, %u by a later one\n",
-		       first, later);
-	/* Or the watch was not among them. */
-	EXPECT_LT(later, first);
-
-	expect_no_leak(_metadata, NOMEM_ROUNDS, nomem_run, &args);
+	/* The processes of @new die with us. */
 }
 
 TEST_HARNESS_MAIN

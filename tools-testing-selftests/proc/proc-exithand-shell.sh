@@ -1,30 +1,28 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# /proc/<pid>/exithand in a shell. What stands between "example" and "end" is
-# what Documentation/filesystems/exithand.rst shows, and here it is run; as are
-# the examples in C, proc-exithand-wait and proc-exithand-killer.
-
-# A reader that nobody tells must not hold up everything.
-if [ -z "$EXITHAND_BOUNDED" ] && command -v timeout >/dev/null; then
-	EXITHAND_BOUNDED=1 exec timeout 300 "$0"
-fi
+# Run the examples of Documentation/filesystems/exithand.rst, which includes the
+# lines between "example" and "end", and the examples in C.
 
 dir=$(dirname "$(readlink -f "$0")")
-have_timeout=$(command -v timeout)
-. "$dir"/../kselftest/ktap_helpers.sh
+. "$dir/../kselftest/ktap_helpers.sh"
 
-# Waits for $pid.
-wait_for()
+# Bound every wait below, without the kselftest runner as well.
+if [ -z "$1" ] && command -v timeout >/dev/null; then
+	exec timeout 120 "$dir/proc-exithand-shell.sh" bounded
+fi
+
+wait_for_exit()
 {
+	cat() { exec cat "$@"; }
 	# example: wait
 	cat "/proc/$pid/exithand"
 	# end
 }
 
-# Stops $pid.
 stop()
 (
+	timeout() { command timeout "$limit" cat; }
 	# example: stop
 	exec 3< "/proc/$pid/exithand" || exit 1
 	kill "$pid"
@@ -36,7 +34,6 @@ stop()
 	# end
 )
 
-# Prints how the process of descriptor 3 has ended.
 status()
 {
 	# example: status
@@ -44,226 +41,131 @@ status()
 	# end
 }
 
-# Nobody here needs the ten seconds.
-timeout()
+check()
 {
-	command timeout "$limit" cat
+	eval "$2"
+	case $? in
+	0) ktap_test_pass "$1" ;;
+	"$KSFT_SKIP") ktap_test_skip "$1" ;;
+	*) ktap_test_fail "$1" ;;
+	esac
 }
 
-# begin COMMAND...: runs it as $pid; it has a file that it touches when it is
-# ready, $ready.
-ready=$(mktemp)
-begin()
+# is PATTERN VALUE
+is()
 {
-	rm -f "$ready"
-	"$@" &
-	pid=$!
-	eventually test -e "$ready"
+	case $2 in
+	$1) ;;
+	*) ! ktap_print_msg "expected '$1', saw '$2'" ;;
+	esac
+}
+
+# says PATTERN COMMAND...: the pattern is for its exit code and its output.
+says()
+{
+	expected=$1
+	shift
+	output=$("$@" 2>/dev/null)
+	is "$expected" "$? $output"
 }
 
 eventually()
 {
-	tries=100
-	while ! "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return
-		sleep 0.1
-	done
+	timeout 10 sh -c 'until "$@" 2>/dev/null; do sleep 0.1; done' sh "$@"
 }
 
-sleeper()
+# Clean up when this script has exited, whatever ended it.
+cleanup()
 {
-	exec sh -c "$1 touch $ready; while :; do sleep 0.1; done"
-}
-
-# Neither running nor ready to run.
-asleep()
-{
-	grep -q '^State:.S' "/proc/$1/status"
-}
-
-check()
-{
-	if "$1"; then
-		ktap_test_pass "$1"
-	else
-		ktap_test_fail "$1"
+	trap '' HUP INT TERM
+	timeout 130 cat "/proc/$$/exithand"
+	if [ -d "$group" ]; then
+		echo 1 > "$group/cgroup.kill"
+		eventually rmdir "$group"
+		[ "$had_memory" ] || echo -memory > "$control"
 	fi
+	rm -r "$tmp"
 }
 
-# is WHAT EXPECTED: says so if it is not.
-is()
+# begin [COMMANDS]: $pid runs them and then, without a child, waits for this script.
+begin()
 {
-	[ "$1" = "$2" ] || {
-		ktap_print_msg "expected '$2', saw '$1'"
-		return 1
-	}
+	sh -c "$1 echo > $tmp/ready; read -r line < /proc/$$/exithand" >/dev/null &
+	pid=$!
+	timeout 10 cat "$tmp/ready" >/dev/null
 }
 
-cat_waits()
+# sleeps_in COMMAND...: it sleeps until the process exits.
+sleeps_in()
 {
-	begin sleeper || return
-	wait_for &
-	cat=$!
-	eventually asleep "$cat" && sleep 0.2 && asleep "$cat" || return
-	kill -KILL "$pid"
-	wait "$cat" && ! grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/null
+	"$@" > "$tmp/output" &
+	eventually grep -q '^State:.S' "/proc/$!/status" && kill -KILL "$pid" &&
+		wait $! && ! grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/null
 }
 
-stop_of_who_obeys()
-{
-	limit=10
-	begin sleeper || return
-	stop && wait "$pid"
-	is $? 143
-}
-
-stop_of_who_does_not()
-{
-	limit=1
-	begin sleeper "trap '' TERM;" || return
-	stop && wait "$pid"
-	is $? 137
-}
-
-stop_of_nobody()
-{
-	pid=0
-	! stop 2>/dev/null
-}
-
-# The exit code, or 128 and the signal.
+# status_is STATUS SIGNAL [COMMANDS]: the signal ends the process with the status.
 status_is()
 {
-	is "$(
+	begin "$3" && is "$1" "$(
 		exec 3< "/proc/$pid/exithand"
 		status
-		kill "-$1" "$pid"
+		kill "-$2" "$pid"
 		cat <&3
 		status
-	)" "$2"
+	)" && { wait "$pid"; is "$1" $?; }
 }
 
-status_of_exit()
-{
-	for code in 0 7 255; do
-		begin sleeper "trap 'exit $code' TERM;" || return
-		status_is TERM "$code" || return
-		wait "$pid"
-		is $? "$code" || return
-	done
-}
-
-status_of_signal()
-{
-	begin sleeper || return
-	status_is KILL 137
-}
-
-# wait_program EXPECTED OUTPUT ARGUMENT...: the example in C.
-wait_program()
-{
-	expected=$1 output=$2
-	shift 2
-	said=$("$dir"/proc-exithand-wait "$@" 2>/dev/null)
-	is "$?" "$expected" && is "$said" "$output"
-}
-
-c_example_waits()
-{
-	begin sleeper || return
-	wait_program 1 "$pid: still running" "$pid" 100 || return
-	(sleep 0.5; kill -KILL "$pid") &
-	wait_program 0 "$pid: exited" "$pid"
-}
-
-c_example_refuses()
-{
-	wait_program 2 "" && wait_program 2 "" 0 && wait_program 2 "" 1x &&
-		wait_program 2 "" 1 -1 && wait_program 2 "" 1 2 3
-}
-
-c_example_knows_who_is_gone()
-{
-	begin sleeper || return
-	kill -KILL "$pid"
-	wait "$pid"
-	wait_program 2 "" "$pid"
-}
-
-# hog: holds 4 MiB when it is ready. It forks nothing after that: until a child
-# has called exec(), it is as large as the hog, and the killer may choose it. The
-# hog waits for the exit of this script.
+# dd fills a buffer of 16 MiB and blocks, because only one byte of it is read.  It
+# has no child, which would be as large until it executes a program.
 hog()
 {
-	echo 0 > "$group/cgroup.procs" &&
-		memory=$(head -c 4194304 /dev/zero | tr '\0' x) && [ "$memory" ] && touch "$ready"
-	read -r memory < "/proc/$$/exithand"
+	sh -c 'echo 0 > "$0/cgroup.procs" && exec dd if=/dev/zero bs=16M count=1' "$group" |
+		{ head -c 1 > "$tmp/ready"; read -r line < "/proc/$$/exithand"; } >/dev/null &
+	timeout 10 cat "$tmp/ready" >/dev/null
 }
 
-# killer EXPECTED OUTPUT ARGUMENT...: the last line of what it says.
-killer()
+# Two of four hogs have to go, or three if something else looks at one of them in
+# /proc and so keeps its memory for a moment.  All run on one CPU, with real-time
+# priority for the killer: without a wait, it would kill all before the first exits.
+kills_half()
 {
-	expected=$1 output=$2
-	shift 2
-	said=$("$dir"/proc-exithand-killer "$@" 2>/dev/null)
-	is "$?" "$expected" && is "$(echo "$said" | sed -n '$s/,.*//p')" "$output"
-}
-
-# Two have to go of three that are of about the same size. Who does not wait for
-# the first to be gone takes the third, too.
-killer_of_hogs()
-{
-	begin hog && begin hog && begin hog || return
-	memory=$(cat "$group/memory.current")
-	killer 0 "2 killed" "$group" $((memory - 6291456)) &&
-		killer 0 "0 killed" "$group" "$memory" || return
-	"$dir"/proc-exithand-killer "$group" 0 >/dev/null 2>&1
-	is $? 1
-}
-
-example_killer()
-{
-	group=/sys/fs/cgroup/exithand-$$
-	control=/sys/fs/cgroup/cgroup.subtree_control
-	was_on=$(grep -w memory "$control")
-	{ echo +memory > "$control" && mkdir "$group"; } 2>/dev/null || {
-		ktap_test_skip "example_killer: no memory cgroup of our own"
-		return
-	}
-	check killer_of_hogs
-	echo 1 > "$group/cgroup.kill"
-	eventually rmdir "$group" 2>/dev/null
-	[ "$was_on" ] || echo -memory > "$control"
-}
-
-killer_refuses()
-{
-	killer 2 "" && killer 2 "" -p 0 "$dir" 1 && killer 2 "" "$dir" 1x &&
-		killer 2 "" "$dir" 1
+	[ -e "$control" ] && mkdir "$group" && echo +memory > "$control" || return "$KSFT_SKIP"
+	taskset -cp "$(taskset -cp $$ | sed 's/.*[^0-9]//')" $$ >/dev/null
+	chrt -f 1 true 2>/dev/null && first="chrt -f 1"
+	hog && hog && hog && hog || return
+	goal=$(($(cat "$group/memory.current") * 5 / 8))
+	is "[23]" "$($first "$killer" "$group" "$goal" | wc -l)" &&
+		says "0 " "$killer" "$group" "$goal" && says "1 *" "$killer" "$group" 0
 }
 
 ktap_print_header
-if ! [ -e /proc/self/exithand ]; then
-	ktap_skip_all "no /proc/self/exithand"
+if ! [ -e /proc/self/exithand ] || ! command -v awk >/dev/null || [ -z "$1" ]; then
+	ktap_skip_all "no /proc/self/exithand, awk or timeout"
 	exit "$KSFT_SKIP"
 fi
-if ! command -v awk >/dev/null || [ -z "$have_timeout" ]; then
-	ktap_skip_all "no awk or timeout"
-	exit "$KSFT_SKIP"
-fi
+wait=$dir/proc-exithand-wait
+killer=$dir/proc-exithand-killer
+control=/sys/fs/cgroup/cgroup.subtree_control
+group=/sys/fs/cgroup/exithand-$$
+tmp=$(mktemp -d)
+had_memory=$(grep -sw memory "$control")
+cleanup &
+mkfifo "$tmp/ready"
 
-ktap_set_plan 11
-check cat_waits
-check stop_of_who_obeys
-check stop_of_who_does_not
-check stop_of_nobody
-check status_of_exit
-check status_of_signal
-check c_example_waits
-check c_example_refuses
-check c_example_knows_who_is_gone
-example_killer
-check killer_refuses
-rm -f "$ready"
+ktap_set_plan 12
+check cat_waits 'begin && sleeps_in wait_for_exit'
+check stop_by_term 'limit=10; begin && stop && wait "$pid"; is 143 $?'
+check stop_by_kill 'limit=1; begin "trap \"\" TERM;" && stop && wait "$pid"; is 137 $?'
+check stop_finds_no_process 'pid=0; ! stop 2>/dev/null'
+check status_of_exit '(for code in 0 7 255; do
+	status_is "$code" TERM "trap \"exit $code\" TERM;" || exit; done)'
+check status_of_signal 'status_is 137 KILL'
+check wait_sleeps 'begin && sleeps_in "$wait" "$pid" && is "$pid: exited" "$(cat "$tmp/output")"'
+check wait_reaches_limit 'begin && says "1 $pid: still running" "$wait" "$pid" 100'
+check wait_finds_no_process 'begin && kill -KILL "$pid"; wait "$pid"; says "2 " "$wait" "$pid"'
+check wait_refuses 'says "2 " "$wait" && says "2 " "$wait" 0 && says "2 " "$wait" 1x &&
+	says "2 " "$wait" 1 -1 && says "2 " "$wait" 1 2 3'
+check killer_waits kills_half
+check killer_refuses 'says "2 " "$killer" && says "2 " "$killer" "$group" 1x &&
+	says "2 " "$killer" "$group" "" && says "2 " "$killer" "$dir" 1'
 ktap_finished

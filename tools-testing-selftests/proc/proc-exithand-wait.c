@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The example of Documentation/filesystems/exithand.rst, see there.  It is run by
- * proc-exithand-shell.sh.
+ * Wait for a process to exit: an example of
+ * Documentation/filesystems/exithand.rst, run by proc-exithand-shell.sh.
  */
 #define _GNU_SOURCE
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* A descriptor that becomes readable when @pid has exited, or -1. */
+/* Returns a descriptor that becomes readable when @pid exits, or -1. */
 static int watch(int pid)
 {
 	char path[64];
@@ -22,8 +23,8 @@ static int watch(int pid)
 	snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
 
 	/*
-	 * While the process replaces itself by exec, each of these errors
-	 * can be seen although it lives on.  Only a repeated one counts.
+	 * If another thread than the leader executes a program, each of these
+	 * errors can occur although the process lives on.  So try again.
 	 */
 	for (tries = 0; tries < 5; tries++) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -33,22 +34,20 @@ static int watch(int pid)
 			return -1;
 	}
 
-	if (access("/proc/self/exithand", F_OK) == 0) {
-		errno = ESRCH;          /* the kernel has the file */
-		return -1;
-	}
-	return syscall(SYS_pidfd_open, pid, 0);
+	/* Does the kernel have the file at all? */
+	if (access("/proc/self/exithand", F_OK))
+		return syscall(SYS_pidfd_open, pid, 0);
+	errno = ESRCH;
+	return -1;
 }
 
 /* Accepts decimal numbers from @min to INT_MAX only. */
 static int number(const char *arg, int min, int *value)
 {
 	char *end;
-	long n;
+	long long n = strtoll(arg, &end, 10);
 
-	errno = 0;
-	n = strtol(arg, &end, 10);
-	if (errno || end == arg || *end || n < min || n > INT_MAX)
+	if (end == arg || *end || n < min || n > INT_MAX)
 		return -1;
 	*value = n;
 	return 0;
@@ -60,37 +59,16 @@ int main(int argc, char **argv)
 	int pid, limit = -1, n;
 
 	if (argc < 2 || argc > 3 || number(argv[1], 1, &pid) ||
-	    (argc == 3 && number(argv[2], 0, &limit))) {
-		fprintf(stderr, "usage: %s PID [MILLISECONDS]\n", argv[0]);
-		return 2;
-	}
+	    (argc == 3 && number(argv[2], 0, &limit)))
+		errx(2, "usage: %s PID [MILLISECONDS]", argv[0]);
 
 	pfd.fd = watch(pid);
-	if (pfd.fd < 0) {
-		perror(argv[1]);
-		return 2;
-	}
+	if (pfd.fd < 0)
+		err(2, "%d", pid);
 
-	do {                        /* a signal starts the limit anew */
-		n = poll(&pfd, 1, limit);
-	} while (n < 0 && errno == EINTR);
-	if (n < 0) {
-		perror("poll");
-		return 2;
-	}
-	if (n == 0) {
-		printf("%d: still running\n", pid);
-		return 1;
-	}
-	if (!(pfd.revents & POLLIN)) {
-		fprintf(stderr, "%d: unexpected poll events %#x\n", pid,
-			(unsigned int)pfd.revents);
-		return 2;
-	}
-	printf("%d: exited\n", pid);
-	if (close(pfd.fd)) {
-		perror("close");
-		return 2;
-	}
-	return 0;
+	n = poll(&pfd, 1, limit);
+	if (n < 0)
+		err(2, "poll");
+	printf("%d: %s\n", pid, n ? "exited" : "still running");
+	return n ? 0 : 1;
 }

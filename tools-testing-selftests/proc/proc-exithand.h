@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the tests of /proc/<pid>/exithand share: a process to watch that is
- * not our child and does what it is told, threads that wait in a known way,
- * and ways to see what a task is doing without sleeping and hoping.
+ * Shared by the tests of /proc/<pid>/exithand: a process to watch, threads that
+ * wait for its exit, and ways to see what a task does without a fixed sleep.
  */
 #ifndef __PROC_EXITHAND_H
 #define __PROC_EXITHAND_H
@@ -36,22 +35,19 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-
-/* On an emulated machine, and with all checkers on, too. */
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT 180
+#include "../../include/io_uring/mini_liburing.h"
 
 /*
- * How long something that must happen may take before the test is a failure.
- * Nothing that passes comes near it, not even on an emulated machine.
+ * If something that must happen takes longer than this, the test has failed.
+ * It takes much less time when it happens, even on an emulated machine.
  */
 #define BOUND_MS 10000
 
-/* Whatever poll() can say; what is not asked for is not answered. */
+/* All events that poll() knows. It never reports one that was not requested. */
 #define POLL_ALL (POLLIN | POLLPRI | POLLOUT | POLLRDNORM | POLLRDBAND | \
 		  POLLWRNORM | POLLWRBAND | POLLRDHUP | POLLHUP | POLLERR)
 
-/* All that an exithand file ever says. */
+/* The only events that an exithand file reports. */
 #define POLL_EXITED (POLLIN | POLLRDNORM)
 
 static inline __u64 now_ns(void)
@@ -62,7 +58,7 @@ static inline __u64 now_ns(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* Between two looks at something that is about to happen. */
+/* The pause between two looks at something that is about to happen. */
 static inline void relax(void)
 {
 	const struct timespec ts = { .tv_nsec = 200000 };
@@ -70,7 +66,7 @@ static inline void relax(void)
 	nanosleep(&ts, NULL);
 }
 
-/* Evaluates @cond until it is true, at most for BOUND_MS; true if it was. */
+/* Evaluates @cond until it is true, for at most BOUND_MS. Returns the last value. */
 #define eventually(cond) ({						\
 	__u64 __end = now_ns() + BOUND_MS * 1000000ULL;		\
 	bool __ok;							\
@@ -85,7 +81,7 @@ static inline int pidfd_of(pid_t pid)
 	return syscall(__NR_pidfd_open, pid, 0);
 }
 
-/* Opens the exithand file of @pid; -errno on failure. */
+/* Opens the exithand file of @pid. Returns -errno on failure. */
 static inline int exithand_open(pid_t pid, int flags)
 {
 	char path[64];
@@ -109,24 +105,19 @@ static inline bool exithand_needed(struct __test_metadata *_metadata)
 	return true;
 }
 
-/* One poll() for everything, without waiting; what it said, or -errno. */
-static inline int poll_now(int fd)
+/* Returns the events that poll() reports within @ms, or -errno. */
+static inline int poll_for(int fd, int ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLL_ALL };
-	int ret = poll(&pfd, 1, 0);
+	int ret = poll(&pfd, 1, ms);
 
 	return ret < 0 ? -errno : pfd.revents;
 }
 
-static inline int poll_bounded(int fd)
-{
-	struct pollfd pfd = { .fd = fd, .events = POLL_ALL };
-	int ret = poll(&pfd, 1, BOUND_MS);
+#define poll_now(fd)		poll_for(fd, 0)
+#define poll_bounded(fd)	poll_for(fd, BOUND_MS)
 
-	return ret < 0 ? -errno : pfd.revents;
-}
-
-/* A read that never waits, whatever the file's flags; -errno on failure. */
+/* A read that never blocks, whatever the flags of the file. -errno on failure. */
 static inline int read_now(int fd)
 {
 	char buf[16];
@@ -136,23 +127,25 @@ static inline int read_now(int fd)
 	return ret < 0 ? -errno : ret;
 }
 
-/* Takes one byte from a pipe; -1 if none comes. */
-static inline int get_byte(int fd)
+/* Waits for something to read or to accept. */
+static inline bool readable(int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	unsigned char c;
 
-	if (poll(&pfd, 1, BOUND_MS) != 1 || read(fd, &c, 1) != 1)
-		return -1;
-	return c;
+	return poll(&pfd, 1, BOUND_MS) == 1;
 }
 
 static inline bool get_obj(int fd, void *obj, size_t size)
 {
-	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	return readable(fd) && read(fd, obj, size) == (ssize_t)size;
+}
 
-	return poll(&pfd, 1, BOUND_MS) == 1 &&
-	       read(fd, obj, size) == (ssize_t)size;
+/* Takes one byte from a pipe. Returns -1 if none comes. */
+static inline int get_byte(int fd)
+{
+	unsigned char c;
+
+	return get_obj(fd, &c, 1) ? c : -1;
 }
 
 static inline bool put_byte(int fd, char c)
@@ -172,7 +165,7 @@ static inline bool put_file(const char *path, const char *what)
 	return ok;
 }
 
-/* Reads a whole small file below /proc; its length, or -1. */
+/* Reads a whole small file below /proc. Returns its length, or -1. */
 static inline ssize_t slurp(char *buf, size_t size, const char *fmt, ...)
 {
 	char path[96];
@@ -193,7 +186,7 @@ static inline ssize_t slurp(char *buf, size_t size, const char *fmt, ...)
 	return len;
 }
 
-/* The state letter of a task, 0 if it is gone. */
+/* Returns the state letter of a task, or 0 if the task is gone. */
 static inline char task_state(pid_t pid, pid_t tid)
 {
 	char buf[512], *p;
@@ -204,15 +197,11 @@ static inline char task_state(pid_t pid, pid_t tid)
 	return p && p[1] == ' ' ? p[2] : 0;
 }
 
-static inline char leader_state(pid_t pid)
-{
-	return task_state(pid, pid);
-}
+#define leader_state(pid) task_state(pid, pid)
 
 /*
- * Is the task in this state, and off its CPU?  The state letter alone changes
- * before that; what is shown in "syscall" is "running" until the task has been
- * switched out.
+ * Is the task in this state, and off its CPU? The state letter alone changes
+ * earlier. "syscall" shows "running" until the task has been switched out.
  */
 static inline bool task_rests(pid_t pid, pid_t tid, char state)
 {
@@ -227,16 +216,12 @@ static inline bool task_rests(pid_t pid, pid_t tid, char state)
 	return len > 0 && strncmp(buf, "running", 7);
 }
 
-/* Is it asleep, such that a signal would wake it? */
-static inline bool task_blocked(pid_t pid, pid_t tid)
-{
-	return task_rests(pid, tid, 'S');
-}
+/* Is the task asleep, so that a signal would wake it? */
+#define task_blocked(pid, tid) task_rests(pid, tid, 'S')
 
 /*
- * An exit shows in /proc a moment before the kernel has told everybody, which
- * it does under tasklist_lock.  wait() takes that too, so what is seen before
- * this call is complete after it.
+ * /proc shows an exit a moment before the kernel has finished reporting it,
+ * which it does under tasklist_lock. wait() takes that lock, too.
  */
 static inline void exits_settle(void)
 {
@@ -245,19 +230,25 @@ static inline void exits_settle(void)
 	waitid(P_ALL, 0, &si, WEXITED | WNOHANG | WNOWAIT);
 }
 
-/* How often the task has gone to sleep, -1 if that cannot be told. */
+/* Returns the number that follows @key, or -1. */
+static inline long number_after(const char *buf, const char *key)
+{
+	const char *p = strstr(buf, key);
+
+	return p ? atol(p + strlen(key)) : -1;
+}
+
+/* Returns how often the task has gone to sleep, or -1. */
 static inline long task_sleeps(pid_t pid, pid_t tid)
 {
-	static const char key[] = "\nvoluntary_ctxt_switches:";
-	char buf[4096], *p;
+	char buf[4096];
 
 	if (slurp(buf, sizeof(buf), "/proc/%d/task/%d/status", pid, tid) <= 0)
 		return -1;
-	p = strstr(buf, key);
-	return p ? atol(p + sizeof(key) - 1) : -1;
+	return number_after(buf, "\nvoluntary_ctxt_switches:");
 }
 
-/* Nothing that a test starts outlives it. */
+/* A child calls this so that it does not outlive the test. */
 static inline void die_with_parent(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -266,48 +257,53 @@ static inline void die_with_parent(pid_t parent)
 }
 
 /*
- * The process that is watched.
+ * Calls @undo(@arg) when the test process has exited, even if it was killed.
+ * A process of its own session does so: the harness kills a process group.
+ */
+static inline void undo_later(struct __test_metadata *_metadata, void (*undo)(void *arg), void *arg)
+{
+	struct pollfd pfd = { .fd = pidfd_of(getpid()), .events = POLLIN };
+	pid_t pid;
+
+	ASSERT_LE(0, pfd.fd);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (pid == 0) {
+		setsid();
+		poll(&pfd, 1, -1);
+		undo(arg);
+		_exit(0);
+	}
+	close(pfd.fd);
+	ASSERT_TRUE(eventually(getsid(pid) == pid));
+}
+
+/*
+ * The watched process, or target.
  *
- * It is a child of a keeper, which is our child, so it is never our own.  Both
- * obey single letters from a pipe and answer when they are done, so that each
- * step of a test has happened when the next one begins.
+ * It is a child of a keeper, which is a child of the test. Both obey letters
+ * from a pipe, and answer each when it has been done.
  */
 struct target {
 	pid_t pid;
 	pid_t keeper;
-	int in, out;		/* to and from the process */
+	int in, out;		/* to and from the target */
 	int kin, kout;		/* to and from the keeper */
 };
 
-/* The target's letters. */
-#define DO_ANSWER	'a'	/* just that */
-#define DO_EXIT		'e'	/* exit_group() by the thread that obeys */
-#define DO_EXIT_THREAD	'E'	/* exit() by the thread that obeys */
-#define DO_GROUP_EXIT	'g'	/* exit_group() by another thread */
-#define DO_LEADER_FIRST	'L'	/* the leader exits, another thread obeys on */
-#define DO_STORM	's'	/* 16 threads come and stay */
-#define DO_THREAD_WAIT	'w'	/* a thread comes, and goes when told again */
+/* Letters for the target. */
+#define DO_EXIT		'e'	/* exit_group(TARGET_CODE) */
 #define DO_EXEC		'x'	/* exec by the thread that obeys */
 #define DO_EXEC_THREAD	'X'	/* exec by another thread */
-#define DO_ABORT	'c'	/* a fatal signal that dumps core */
-#define DO_STAY		'd'	/* no longer dies with its parent */
-#define DO_MAP		'm'	/* map TARGET_MAP_FD, shared and writable */
 
-/* The keeper's letters. */
+#define TARGET_CODE	7
+
+/* Letters for the keeper. */
 #define KEEPER_REAP	'r'	/* wait for the target, answer with the status */
 #define KEEPER_QUIT	'q'	/* exit without waiting for it */
 
-/* DO_EXIT's and DO_GROUP_EXIT's exit code. */
-#define TARGET_CODE	7
-
-/* A file that the target has inherited, of one page at least. */
-#define TARGET_MAP_FD	100
-
 /* The first argument of this program when the target execs it. */
 #define OBEY_ARG	"--obey"
-
-#define STORM_THREADS	16
-#define STACK_SIZE	(64 << 10)
 
 struct obey {
 	int in, out;
@@ -326,18 +322,9 @@ static inline void obey_exec(const struct obey *o, char letter)
 
 	snprintf(in, sizeof(in), "%d", o->in);
 	snprintf(out, sizeof(out), "%d", o->out);
-	/* Not of "self", whose leader may be gone and have no exe. */
-	execl("/proc/thread-self/exe", "exithand-target", OBEY_ARG, in, out,
-	      first, NULL);
+	/* The leader of "self" may be gone, and then it has no exe. */
+	execl("/proc/thread-self/exe", "exithand-target", OBEY_ARG, in, out, first, NULL);
 	_exit(125);
-}
-
-static inline void obey(struct obey *o);
-
-static inline void *thread_obey(void *arg)
-{
-	obey(arg);
-	return NULL;
 }
 
 static inline void *thread_pause(void *arg)
@@ -353,88 +340,20 @@ static inline void *thread_exec(void *arg)
 	return NULL;
 }
 
-static inline void *thread_exit_group(void *arg)
-{
-	_exit(TARGET_CODE);
-	return arg;
-}
-
-struct thread_wait {
-	int out;
-	pid_t tid;
-	bool go;
-};
-
-static inline void *thread_wait(void *arg)
-{
-	struct thread_wait *w = arg;
-
-	w->tid = sys_gettid();
-	if (write(w->out, &w->tid, sizeof(w->tid)) < 0)
-		_exit(124);
-	while (!__atomic_load_n(&w->go, __ATOMIC_ACQUIRE))
-		relax();
-	syscall(__NR_exit, 0);
-	return NULL;
-}
-
-/* Does what the letters say, until there are no more of them. */
+/* Does what the letters say. Exits at the end of file. */
 static inline void obey(struct obey *o)
 {
-	static struct thread_wait waiting;
 	pthread_t thread;
-	ssize_t n;
-	pid_t tid;
 	char c;
-	int i;
 
 	if (o->first && !put_byte(o->out, o->first))
 		_exit(124);
 	o->first = 0;
 
-	for (;;) {
-		n = read(o->in, &c, 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n != 1)
-			_exit(123);
-
+	while (read(o->in, &c, 1) == 1) {
 		switch (c) {
 		case DO_EXIT:
 			_exit(TARGET_CODE);
-		case DO_EXIT_THREAD:
-			syscall(__NR_exit, 0);
-			break;
-		case DO_GROUP_EXIT:
-			pthread_create(&thread, NULL, thread_exit_group, NULL);
-			thread_pause(NULL);
-			break;
-		case DO_LEADER_FIRST:
-			o->first = c;
-			pthread_create(&thread, NULL, thread_obey, o);
-			/* Not pthread_exit(): that would run atexit() last. */
-			syscall(__NR_exit, 0);
-			break;
-		case DO_STORM:
-			for (i = 0; i < STORM_THREADS; i++)
-				pthread_create(&thread, NULL, thread_pause,
-					       NULL);
-			break;
-		case DO_THREAD_WAIT:
-			if (!waiting.tid) {
-				/* Its number is the answer. */
-				waiting.out = o->out;
-				pthread_create(&thread, NULL, thread_wait,
-					       &waiting);
-				continue;
-			}
-			/* Gone means released, not just joined. */
-			tid = waiting.tid;
-			__atomic_store_n(&waiting.go, true, __ATOMIC_RELEASE);
-			while (task_state(getpid(), tid) != 0 &&
-			       task_state(getpid(), tid) != 'Z')
-				relax();
-			break;
 		case DO_EXEC:
 			obey_exec(o, c);
 			break;
@@ -442,52 +361,35 @@ static inline void obey(struct obey *o)
 			pthread_create(&thread, NULL, thread_exec, o);
 			thread_pause(NULL);
 			break;
-		case DO_MAP:
-			if (mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED,
-				 TARGET_MAP_FD, 0) == MAP_FAILED)
-				_exit(120);
-			break;
-		case DO_STAY:
-			/* It goes by the end of file then. */
-			prctl(PR_SET_PDEATHSIG, 0);
-			break;
-		case DO_ABORT:
-			signal(SIGSEGV, SIG_DFL);
-			raise(SIGSEGV);
-			break;
 		}
 		if (!put_byte(o->out, c))
 			_exit(124);
 	}
+	_exit(123);
 }
 
 /* main() of a target that has called exec. */
 static inline int obey_main(int argc, char **argv)
 {
-	struct obey o;
+	struct obey o = { atoi(argv[2]), atoi(argv[3]), argv[4][0] };
 
-	if (argc != 5)
-		return 122;
-	o.in = atoi(argv[2]);
-	o.out = atoi(argv[3]);
-	o.first = argv[4][0];
 	obey(&o);
 	return 0;
 }
 
-/* How the keeper makes its child, and what it does about SIGCHLD. */
+/* How the keeper makes the target, and what it does about SIGCHLD. */
 enum spawn {
 	SPAWN_FORK,
-	SPAWN_VFORK,		/* the keeper hears nothing until exec or exit */
+	SPAWN_VFORK,		/* the keeper obeys only after exec or exit */
 	SPAWN_SHARED_VM,	/* CLONE_VM without CLONE_THREAD */
 	SPAWN_AUTOREAP,		/* CLONE_AUTOREAP */
-	SPAWN_ORPHAN,		/* the parent exits, the keeper inherits it */
+	SPAWN_ORPHAN,		/* the parent exits, the keeper inherits the target */
 	SPAWN_IGNORED,		/* the keeper ignores SIGCHLD */
 	SPAWN_NOCLDWAIT,	/* the keeper has SA_NOCLDWAIT */
-	SPAWN_PIDNS,		/* init of a pid namespace of its own */
+	SPAWN_PIDNS,		/* the target is init of a PID namespace of its own */
 };
 
-/* Not in every installed header yet. */
+/* Older headers do not have this. */
 #ifndef CLONE_AUTOREAP
 #define CLONE_AUTOREAP 0x400000000ULL
 #endif
@@ -497,201 +399,149 @@ static inline pid_t sys_clone3(struct clone_args *args)
 	return syscall(__NR_clone3, args, sizeof(*args));
 }
 
+enum { PIPE_IN, PIPE_OUT, PIPE_KIN, PIPE_KOUT, PIPES };
+
 struct spawn_pipes {
-	int in[2], out[2], kin[2], kout[2];
-	pid_t keeper;
+	int fd[PIPES][2];	/* the target and the keeper have fd[i][i % 2] */
+	pid_t parent;		/* of the target, as it sees it */
 };
 
 static inline int target_main(void *arg)
 {
 	struct spawn_pipes *p = arg;
-	struct obey o = { .in = p->in[0], .out = p->out[1] };
+	struct obey o = { .in = p->fd[PIPE_IN][0], .out = p->fd[PIPE_OUT][1] };
+	char self[16] = "";
+	pid_t pid;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	die_with_parent(p->parent);
+	/* The PID in the namespace of the test, whose procfs this is. */
+	pid = readlink("/proc/self", self, sizeof(self) - 1) > 0 ? atoi(self) : -errno;
+	if (write(p->fd[PIPE_KOUT][1], &pid, sizeof(pid)) < 0)
+		_exit(121);
 	obey(&o);
 	return 0;
 }
 
+/* The target itself sends its PID. Returns -1 if there is no target. */
 static inline pid_t keeper_spawn(enum spawn how, struct spawn_pipes *p)
 {
+	struct sigaction sa = { .sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT };
 	struct clone_args args = { .flags = CLONE_AUTOREAP };
-	struct sigaction sa = { .sa_handler = SIG_DFL };
-	pid_t pid, parent;
-	char *stack;
-	int fd[2];
+	static char stack[64 << 10] __attribute__((aligned(16)));
+	pid_t pid;
 
+	p->parent = getpid();
 	switch (how) {
 	case SPAWN_SHARED_VM:
-		stack = malloc(STACK_SIZE);
-		return clone(target_main, stack + STACK_SIZE,
-			     CLONE_VM | SIGCHLD, p);
+		return clone(target_main, stack + sizeof(stack), CLONE_VM | SIGCHLD, p);
 	case SPAWN_VFORK:
 		pid = vfork();
-		if (pid == 0) {
-			/* The keeper cannot tell who we are: it is waiting. */
-			pid = getpid();
-			if (write(p->kout[1], &pid, sizeof(pid)) < 0)
-				_exit(121);
-			target_main(p);
-		}
-		return pid;
+		break;
 	case SPAWN_AUTOREAP:
 		pid = sys_clone3(&args);
 		break;
 	case SPAWN_ORPHAN:
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
-		if (pipe(fd))
-			return -1;
-		parent = fork();
-		if (parent == 0) {
-			parent = getpid();
-			pid = fork();
-			if (pid == 0) {
-				/* Until then, its death would be ours. */
-				while (getppid() == parent)
-					relax();
-				die_with_parent(p->keeper);
-				target_main(p);
-			}
-			if (write(fd[1], &pid, sizeof(pid)) < 0)
-				_exit(121);
-			_exit(0);
-		}
-		if (!get_obj(fd[0], &pid, sizeof(pid)))
-			return -1;
-		close(fd[0]);
-		close(fd[1]);
-		waitpid(parent, NULL, 0);
-		return pid;
-	case SPAWN_PIDNS:
-		if (unshare(CLONE_NEWPID))
-			return -1;
 		pid = fork();
-		if (pid == 0) {
-			/* Here our parent has no number to be checked. */
-			target_main(p);
-		}
-		return pid;
+		if (pid)
+			return waitpid(pid, NULL, 0);
+		pid = getpid();
+		if (fork())
+			_exit(0);
+		/* The death of the first parent must not be ours. */
+		while (getppid() == pid)
+			relax();
+		pid = 0;
+		break;
+	case SPAWN_PIDNS:
+		p->parent = 0;
+		pid = unshare(CLONE_NEWPID) ? -1 : fork();
+		break;
 	case SPAWN_IGNORED:
 		signal(SIGCHLD, SIG_IGN);
 		pid = fork();
 		break;
 	case SPAWN_NOCLDWAIT:
-		sa.sa_flags = SA_NOCLDWAIT;
 		sigaction(SIGCHLD, &sa, NULL);
 		pid = fork();
 		break;
 	default:
 		pid = fork();
 	}
-	if (pid == 0) {
-		die_with_parent(p->keeper);
+	if (pid == 0)
 		target_main(p);
-	}
 	return pid;
 }
 
 static inline void keeper_main(enum spawn how, struct spawn_pipes *p)
 {
 	int status;
-	pid_t pid;
 	char c;
 
-	p->keeper = getpid();
-	pid = keeper_spawn(how, p);
-	if (pid < 0)
-		pid = -errno;
-	if (how != SPAWN_VFORK || pid < 0)
-		if (write(p->kout[1], &pid, sizeof(pid)) < 0)
-			_exit(121);
-	if (pid < 0)
-		_exit(0);
+	if (keeper_spawn(how, p) < 0) {
+		status = -errno;
+		_exit(write(p->fd[PIPE_KOUT][1], &status, sizeof(status)) < 0);
+	}
 	/* Only the target and the test hold the ends of their pipes. */
-	close(p->in[0]);
-	close(p->out[1]);
+	close(p->fd[PIPE_IN][0]);
+	close(p->fd[PIPE_OUT][1]);
 
-	while (read(p->kin[0], &c, 1) == 1) {
-		if (c == KEEPER_QUIT)
-			_exit(0);
-		status = -1;
-		if (waitpid(pid, &status, 0) != pid)
+	while (read(p->fd[PIPE_KIN][0], &c, 1) == 1 && c != KEEPER_QUIT) {
+		/* It has no other child. */
+		if (waitpid(-1, &status, 0) < 0)
 			status = -errno;
-		if (write(p->kout[1], &status, sizeof(status)) < 0)
+		if (write(p->fd[PIPE_KOUT][1], &status, sizeof(status)) < 0)
 			break;
 	}
 	_exit(0);
 }
 
-/* Starts a target; false, with a pid of -errno, if the keeper could not. */
-static inline bool target_try(struct __test_metadata *_metadata,
-			      struct target *t, enum spawn how)
+/* Starts a target. If the keeper cannot, returns false, and the PID is -errno. */
+static inline bool target_try(struct __test_metadata *_metadata, struct target *t, enum spawn how)
 {
 	struct spawn_pipes p;
 	pid_t me = getpid();
+	int i;
 
-	/* Inherited through exec, and needed there. */
-	ASSERT_EQ(0, pipe(p.in));
-	ASSERT_EQ(0, pipe(p.out));
-	ASSERT_EQ(0, pipe2(p.kin, O_CLOEXEC));
-	ASSERT_EQ(0, pipe2(p.kout, O_CLOEXEC));
-
+	/* The target needs the first two after an exec. */
+	for (i = 0; i < PIPES; i++)
+		ASSERT_EQ(0, pipe2(p.fd[i], i < PIPE_KIN ? 0 : O_CLOEXEC));
 	t->keeper = fork();
 	ASSERT_LE(0, t->keeper);
+	for (i = 0; i < PIPES; i++)
+		close(p.fd[i][t->keeper ? i % 2 : !(i % 2)]);
 	if (t->keeper == 0) {
 		die_with_parent(me);
-		/* Or no one would ever see an end of file. */
-		close(p.in[1]);
-		close(p.out[0]);
-		close(p.kin[1]);
-		close(p.kout[0]);
 		keeper_main(how, &p);
 	}
-	close(p.in[0]);
-	close(p.out[1]);
-	close(p.kin[0]);
-	close(p.kout[1]);
-	t->in = p.in[1];
-	t->out = p.out[0];
-	t->kin = p.kin[1];
-	t->kout = p.kout[0];
+	t->in = p.fd[PIPE_IN][1];
+	t->out = p.fd[PIPE_OUT][0];
+	t->kin = p.fd[PIPE_KIN][1];
+	t->kout = p.fd[PIPE_KOUT][0];
 
 	ASSERT_TRUE(get_obj(t->kout, &t->pid, sizeof(t->pid)))
 		TH_LOG("the keeper of the target did not start it");
 	return t->pid > 0;
 }
 
-static inline void target_start(struct __test_metadata *_metadata,
-				struct target *t)
+static inline void target_start(struct __test_metadata *_metadata, struct target *t)
 {
 	ASSERT_TRUE(target_try(_metadata, t, SPAWN_FORK))
 		TH_LOG("no target: %s", strerror(-t->pid));
 }
 
-/* Tells the target to do something that does not end it, and waits for it. */
-static inline void target_do(struct __test_metadata *_metadata,
-			     struct target *t, char letter)
+/* Has the target do something that does not end it. */
+static inline void target_do(struct __test_metadata *_metadata, struct target *t, char letter)
 {
 	int c;
 
 	ASSERT_TRUE(put_byte(t->in, letter));
 	c = get_byte(t->out);
-	ASSERT_EQ(letter, c)
-		TH_LOG("target %d did not do '%c'", t->pid, letter);
+	ASSERT_EQ(letter, c) TH_LOG("target %d did not do '%c'", t->pid, letter);
 }
 
-/* The leader's exit is complete when it shows as a zombie. */
-static inline void target_leader_first(struct __test_metadata *_metadata,
-				       struct target *t)
-{
-	target_do(_metadata, t, DO_LEADER_FIRST);
-	ASSERT_TRUE(eventually(leader_state(t->pid) == 'Z'))
-		TH_LOG("leader %d is %c, not a zombie", t->pid,
-		       leader_state(t->pid) ?: '?');
-}
-
-/* Lets the keeper wait for the target; the status that wait() gave. */
-static inline int target_reap(struct __test_metadata *_metadata,
-			      struct target *t)
+/* The keeper waits for the target. Returns the wait status. */
+static inline int target_reap(struct __test_metadata *_metadata, struct target *t)
 {
 	int status;
 
@@ -701,19 +551,7 @@ static inline int target_reap(struct __test_metadata *_metadata,
 	return status;
 }
 
-/* Kills it and has it reaped: afterwards its number is free. */
-static inline void target_gone(struct __test_metadata *_metadata,
-			       struct target *t)
-{
-	int status;
-
-	ASSERT_EQ(0, kill(t->pid, SIGKILL));
-	status = target_reap(_metadata, t);
-	ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
-		TH_LOG("target %d: wait status %#x", t->pid, status);
-}
-
-/* Ends what is left of a target; the test is over. */
+/* Ends what is left of a target. */
 static inline void target_end(struct target *t)
 {
 	if (t->keeper <= 0)
@@ -727,38 +565,26 @@ static inline void target_end(struct target *t)
 	t->keeper = 0;
 }
 
-/* Waits for a task that we trace; its status, -1 if nothing comes. */
+/* Waits for a task that we trace. Returns its status, or -1 if none comes. */
 static inline int tracer_wait(pid_t tid)
 {
 	int status = -1;
 
-	if (!eventually(waitpid(tid, &status, __WALL | WNOHANG)))
-		return -1;
-	return status;
+	return eventually(waitpid(tid, &status, __WALL | WNOHANG)) ? status : -1;
 }
 
+/* Skips the test if it may not trace, unless it has failed already. */
 static inline bool attach(struct __test_metadata *_metadata, int request,
 			  pid_t tid, unsigned long options)
 {
-	if (ptrace(request, tid, NULL, options))
-		SKIP(return false, "cannot trace: %s", strerror(errno));
-	return true;
+	if (!ptrace(request, tid, NULL, options))
+		return true;
+	ASSERT_EQ(0, _metadata->exit_code);
+	SKIP(return false, "cannot trace: %s", strerror(errno));
 }
 
 /*
- * For clone() with CLONE_VM, on a stack of its own: a process that does nothing,
- * and touches no errno while it does.
- */
-static inline int paused_target(void *arg)
-{
-	syscall(__NR_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	for (;;)
-		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
-	return 0;
-}
-
-/*
- * Core dumps, which go to a socket of ours, and wait there for an answer.
+ * Core dumps that the kernel sends to a socket of the test.
  */
 #define CORE_PATTERN "/proc/sys/kernel/core_pattern"
 
@@ -768,124 +594,93 @@ struct core_socket {
 	int fd;
 };
 
-/* False, with errno, if cores cannot be had so. */
-static inline bool core_socket_open(struct __test_metadata *_metadata,
-				    struct core_socket *c)
+static inline void core_socket_undo(void *arg)
+{
+	struct core_socket *c = arg;
+
+	put_file(CORE_PATTERN, c->pattern);
+	unlink(c->addr.sun_path);
+}
+
+/* Returns false, and sets errno, if the test cannot have the core dumps. */
+static inline bool core_socket_open(struct __test_metadata *_metadata, struct core_socket *c)
 {
 	char pattern[sizeof(c->addr.sun_path) + 2];
 
+	if (access(CORE_PATTERN, W_OK))
+		return false;
+	/* Another test may not have put it back yet. */
+	ASSERT_TRUE(eventually(slurp(c->pattern, sizeof(c->pattern), CORE_PATTERN) > 0 &&
+			       strncmp(c->pattern, "@@/tmp/exithand-", 16)));
 	c->addr.sun_family = AF_UNIX;
-	snprintf(c->addr.sun_path, sizeof(c->addr.sun_path),
-		 "/tmp/exithand-%d.socket", getpid());
+	snprintf(c->addr.sun_path, sizeof(c->addr.sun_path), "/tmp/exithand-%d", getpid());
 	snprintf(pattern, sizeof(pattern), "@@%s", c->addr.sun_path);
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ASSERT_LE(0, c->fd);
+	undo_later(_metadata, core_socket_undo, c);
 	ASSERT_EQ(0, bind(c->fd, (void *)&c->addr, sizeof(c->addr)))
 		TH_LOG("bind %s: %s", c->addr.sun_path, strerror(errno));
 	ASSERT_EQ(0, listen(c->fd, 1));
-	if (slurp(c->pattern, sizeof(c->pattern), CORE_PATTERN) > 0 &&
-	    put_file(CORE_PATTERN, pattern))
-		return true;
-	c->pattern[0] = '\0';
-	return false;
+	return put_file(CORE_PATTERN, pattern);
 }
 
 /*
- * To be called when the target has been started: an assertion that fails dumps
- * core, and that one would wait there for an answer from itself.
+ * Call this when the target has been started. An assertion that fails dumps
+ * core, and the dump of the test would wait for an answer from the test.
  */
 static inline void core_socket_not_for_us(struct __test_metadata *_metadata)
 {
 	ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 0));
 }
 
-/* In the parent, which is there whatever becomes of the test. */
-static inline void core_socket_close(struct core_socket *c)
+/* Waits for a core dump. Returns the file for the answer. */
+static inline int core_socket_accept(struct __test_metadata *_metadata, struct core_socket *c)
 {
-	if (c->pattern[0])
-		put_file(CORE_PATTERN, c->pattern);
-	unlink(c->addr.sun_path);
-}
+	int fd;
 
-/* The kernel has something to say of a core; the file for the answer. */
-static inline int core_socket_accept(struct __test_metadata *_metadata,
-				     struct core_socket *c)
-{
-	struct pollfd pfd = { .fd = c->fd, .events = POLLIN };
-
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
-	pfd.fd = accept(c->fd, NULL, NULL);
-	ASSERT_LE(0, pfd.fd);
-	ASSERT_EQ(1, poll(&pfd, 1, BOUND_MS));
-	return pfd.fd;
+	ASSERT_TRUE(readable(c->fd));
+	fd = accept(c->fd, NULL, NULL);
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(readable(fd));
+	return fd;
 }
 
 /*
- * io_uring, as little of it as will do: a few requests, and their answers.
+ * io_uring.
  */
-struct ring {
-	int fd;
-	unsigned int queued;	/* requests that are not submitted yet */
-	struct io_uring_params p;
-	struct io_uring_sqe *sqes;
-	char *mem;
-	size_t len;
-};
+#define ring io_uring
 
-/* Does the kernel have io_uring, and for us? */
+/* Does the kernel have io_uring, and may we use it? */
 static inline bool ring_usable(void)
 {
 	struct io_uring_params p = { 0 };
-	int fd;
+	int fd = io_uring_setup(1, &p);
 
-	if (access("/proc/sys/kernel/io_uring_disabled", F_OK))
-		return false;
-	fd = syscall(__NR_io_uring_setup, 1, &p);
 	if (fd < 0)
-		return errno != EPERM;
+		return errno != EPERM && errno != ENOSYS;
 	close(fd);
 	return true;
 }
 
 static inline void ring_open(struct __test_metadata *_metadata, struct ring *r)
 {
-	size_t sq, cq;
-
-	memset(r, 0, sizeof(*r));
-	r->fd = syscall(__NR_io_uring_setup, 4, &r->p);
-	ASSERT_LE(0, r->fd) TH_LOG("io_uring_setup: %s", strerror(errno));
-
-	/* One mapping holds both rings since 5.4. */
-	sq = r->p.sq_off.array + r->p.sq_entries * sizeof(unsigned int);
-	cq = r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe);
-	r->len = sq > cq ? sq : cq;
-	r->mem = mmap(NULL, r->len, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
-		      IORING_OFF_SQ_RING);
-	ASSERT_NE(MAP_FAILED, r->mem);
-	r->sqes = mmap(NULL, r->p.sq_entries * sizeof(*r->sqes),
-		       PROT_READ | PROT_WRITE, MAP_SHARED, r->fd,
-		       IORING_OFF_SQES);
-	ASSERT_NE(MAP_FAILED, r->sqes);
+	ASSERT_EQ(0, io_uring_queue_init(4, r, 0)) TH_LOG("io_uring_setup: %s", strerror(errno));
 }
 
 static inline void ring_close(struct ring *r)
 {
-	munmap(r->sqes, r->p.sq_entries * sizeof(*r->sqes));
-	munmap(r->mem, r->len);
-	close(r->fd);
+	/* io_uring_queue_exit() leaves this mapping, which keeps the ring open. */
+	munmap((void *)((uintptr_t)r->cq.khead & -4096), r->cq.ring_sz);
+	io_uring_queue_exit(r);
 }
 
 static inline struct io_uring_sqe *ring_next(struct ring *r, int op, int fd)
 {
-	unsigned int *tail = (void *)(r->mem + r->p.sq_off.tail);
-	unsigned int *array = (void *)(r->mem + r->p.sq_off.array);
-	unsigned int i = (*tail + r->queued++) & (r->p.sq_entries - 1);
-	struct io_uring_sqe *sqe = &r->sqes[i];
+	struct io_uring_sqe *sqe = io_uring_get_sqe(r);
 
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = op;
 	sqe->fd = fd;
-	array[i] = i;
 	return sqe;
 }
 
@@ -899,8 +694,7 @@ static inline struct io_uring_sqe *ring_poll(struct ring *r, int fd, __u32 event
 	return sqe;
 }
 
-static inline struct io_uring_sqe *ring_read(struct ring *r, int fd, void *buf,
-					     size_t len)
+static inline struct io_uring_sqe *ring_read(struct ring *r, int fd, void *buf, size_t len)
 {
 	struct io_uring_sqe *sqe = ring_next(r, IORING_OP_READ, fd);
 
@@ -910,29 +704,26 @@ static inline struct io_uring_sqe *ring_read(struct ring *r, int fd, void *buf,
 	return sqe;
 }
 
-/* Submits all requests that ring_next() gave, and waits for @wait answers. */
+/* Submits the requests, if so told, and waits for @wait answers. */
 static inline int ring_enter(struct ring *r, bool submit, unsigned int wait)
 {
-	unsigned int *tail = (void *)(r->mem + r->p.sq_off.tail);
-	unsigned int n = submit ? r->queued : 0;
+	int ret = submit ? io_uring_submit(r) : 0;
 
-	r->queued -= n;
-	__atomic_store_n(tail, *tail + n, __ATOMIC_RELEASE);
-	return syscall(__NR_io_uring_enter, r->fd, n, wait,
-		       IORING_ENTER_GETEVENTS, NULL, 0);
+	if (ret >= 0 && (wait || !submit) &&
+	    io_uring_enter(r->ring_fd, 0, wait, IORING_ENTER_GETEVENTS, NULL) < 0)
+		return -1;
+	return ret;
 }
 
 /* Takes one answer, if there is one. */
 static inline bool ring_get(struct ring *r, struct io_uring_cqe *cqe)
 {
-	unsigned int *head = (void *)(r->mem + r->p.cq_off.head);
-	unsigned int *tail = (void *)(r->mem + r->p.cq_off.tail);
-	struct io_uring_cqe *cqes = (void *)(r->mem + r->p.cq_off.cqes);
+	struct io_uring_cq *cq = &r->cq;
 
-	if (*head == __atomic_load_n(tail, __ATOMIC_ACQUIRE))
+	if (*cq->khead == __atomic_load_n(cq->ktail, __ATOMIC_ACQUIRE))
 		return false;
-	*cqe = cqes[*head & (r->p.cq_entries - 1)];
-	__atomic_store_n(head, *head + 1, __ATOMIC_RELEASE);
+	*cqe = cq->cqes[*cq->khead & *cq->kring_mask];
+	io_uring_cqe_seen(r);
 	return true;
 }
 
@@ -946,7 +737,6 @@ enum method {
 	HOW_EPOLL,
 	HOW_URING_POLL,
 	HOW_URING_READ,
-	HOW_PIDFD,		/* poll() of a pidfd: the oracle */
 	HOW_COUNT,
 };
 
@@ -957,42 +747,37 @@ static const char * const how_name[] = {
 	[HOW_EPOLL] = "epoll",
 	[HOW_URING_POLL] = "io_uring poll",
 	[HOW_URING_READ] = "io_uring read",
-	[HOW_PIDFD] = "poll of a pidfd",
 };
 
 struct watcher {
 	enum method how;
 	int fd;
-	int events;		/* what to poll for */
+	int events;		/* to poll for */
 	int aux;		/* the epoll file */
 	struct ring ring;
 	bool started, done;
 	pthread_t thread;
 	pid_t tid;
-	long ret;		/* what the call returned, or -errno */
-	int seen;		/* the events that it reported */
+	long ret;		/* of a read; or the events of a poll; or -errno */
 	long sleeps;		/* how often the thread had slept by then */
 };
 
 static inline void *watcher_main(void *arg)
 {
-	struct pollfd pfd = { 0 };
+	struct watcher *w = arg;
+	struct pollfd pfd = { .fd = w->fd, .events = w->events };
 	struct epoll_event ev = { 0 };
 	struct io_uring_cqe cqe = { 0 };
-	struct watcher *w = arg;
-	fd_set rd, wr, ex;
+	fd_set set[3];
 	char buf[16];
-	long ret;
+	long ret, said = 0;
+	int i;
 
 	w->tid = sys_gettid();
-	pfd.fd = w->fd;
-	pfd.events = w->events;
-	FD_ZERO(&rd);
-	FD_ZERO(&wr);
-	FD_ZERO(&ex);
-	FD_SET(w->fd, &rd);
-	FD_SET(w->fd, &wr);
-	FD_SET(w->fd, &ex);
+	for (i = 0; i < 3; i++) {
+		FD_ZERO(&set[i]);
+		FD_SET(w->fd, &set[i]);
+	}
 	if (w->how == HOW_URING_POLL)
 		ring_poll(&w->ring, w->fd, w->events);
 	if (w->how == HOW_URING_READ)
@@ -1004,165 +789,133 @@ static inline void *watcher_main(void *arg)
 	switch (w->how) {
 	case HOW_READ:
 		ret = read(w->fd, buf, sizeof(buf));
+		said = ret;
 		break;
 	case HOW_POLL:
-	case HOW_PIDFD:
 		ret = poll(&pfd, 1, -1);
-		w->seen = pfd.revents;
+		said = pfd.revents;
 		break;
 	case HOW_SELECT:
-		ret = select(w->fd + 1, &rd, &wr, &ex, NULL);
-		w->seen = (FD_ISSET(w->fd, &rd) ? POLLIN : 0) |
-			  (FD_ISSET(w->fd, &wr) ? POLLOUT : 0) |
-			  (FD_ISSET(w->fd, &ex) ? POLLPRI : 0);
+		ret = select(w->fd + 1, &set[0], &set[1], &set[2], NULL);
+		said = (FD_ISSET(w->fd, &set[0]) ? POLLIN : 0) |
+		       (FD_ISSET(w->fd, &set[1]) ? POLLOUT : 0) |
+		       (FD_ISSET(w->fd, &set[2]) ? POLLPRI : 0);
 		break;
 	case HOW_EPOLL:
 		ret = epoll_wait(w->aux, &ev, 1, -1);
-		w->seen = ev.events;
+		said = ev.events;
 		break;
 	default:
 		ret = ring_enter(&w->ring, true, 1);
+		said = ring_get(&w->ring, &cqe) ? cqe.res : -ENODATA;
 	}
-	w->ret = ret < 0 ? -errno : ret;
-	if (w->how == HOW_URING_POLL || w->how == HOW_URING_READ) {
-		if (!ring_get(&w->ring, &cqe))
-			cqe.res = -ENODATA;
-		w->ret = cqe.res;
-		w->seen = cqe.res;
-	}
+	w->ret = ret < 0 ? -errno : said;
 	__atomic_store_n(&w->done, true, __ATOMIC_RELEASE);
 	return NULL;
 }
 
-static inline bool watcher_done(struct watcher *w)
-{
-	return __atomic_load_n(&w->done, __ATOMIC_ACQUIRE);
-}
+#define watcher_done(w) __atomic_load_n(&(w)->done, __ATOMIC_ACQUIRE)
 
-/* Has the thread returned from its wait, or is it asleep in it? */
+/* Has the thread returned from its call, or is it asleep in it? */
 static inline bool watcher_settled(struct watcher *w)
 {
-	return watcher_done(w) ||
-	       (__atomic_load_n(&w->started, __ATOMIC_ACQUIRE) &&
-		task_blocked(getpid(), w->tid));
+	return watcher_done(w) || (__atomic_load_n(&w->started, __ATOMIC_ACQUIRE) &&
+				   task_blocked(getpid(), w->tid));
 }
 
 static inline bool method_usable(enum method how)
 {
-	return (how != HOW_URING_POLL && how != HOW_URING_READ) ||
-	       ring_usable();
+	return (how != HOW_URING_POLL && how != HOW_URING_READ) || ring_usable();
 }
 
-/* Starts to wait on @fd. */
-static inline void watcher_start_fd(struct __test_metadata *_metadata,
-				    struct watcher *w, enum method how, int fd)
+/* Starts to wait for these events of @fd. */
+static inline void watcher_start_for(struct __test_metadata *_metadata, struct watcher *w,
+				     enum method how, int fd, int events)
 {
-	struct epoll_event ev = { .events = POLL_ALL };
+	struct epoll_event ev = { .events = events };
 
-	memset(w, 0, sizeof(*w));
-	w->how = how;
-	w->fd = fd;
-	w->events = POLL_ALL;
-	switch (how) {
-	case HOW_EPOLL:
+	*w = (struct watcher) { .how = how, .fd = fd, .events = events };
+	if (how == HOW_EPOLL) {
 		w->aux = epoll_create1(EPOLL_CLOEXEC);
 		ASSERT_LE(0, w->aux);
 		ASSERT_EQ(0, epoll_ctl(w->aux, EPOLL_CTL_ADD, fd, &ev));
-		break;
-	case HOW_URING_POLL:
-	case HOW_URING_READ:
-		ring_open(_metadata, &w->ring);
-		break;
-	default:
-		break;
 	}
+	if (how == HOW_URING_POLL || how == HOW_URING_READ)
+		ring_open(_metadata, &w->ring);
 	ASSERT_EQ(0, pthread_create(&w->thread, NULL, watcher_main, w));
 }
+
+#define watcher_start_fd(_metadata, w, how, fd) \
+	watcher_start_for(_metadata, w, how, fd, POLL_ALL)
 
 static inline void watcher_start(struct __test_metadata *_metadata,
 				 struct watcher *w, enum method how, pid_t pid)
 {
-	int fd;
+	int fd = exithand_open(pid, O_RDONLY);
 
-	if (how == HOW_PIDFD) {
-		fd = pidfd_of(pid);
-		fd = fd < 0 ? -errno : fd;
-	} else {
-		fd = exithand_open(pid, O_RDONLY);
-	}
 	ASSERT_LE(0, fd)
-		TH_LOG("open for %s of process %d: %s", how_name[how], pid,
-		       strerror(-fd));
+		TH_LOG("open for %s of process %d: %s", how_name[how], pid, strerror(errno));
 	watcher_start_fd(_metadata, w, how, fd);
 }
 
-/* The thread waits; @after says what has just not been an exit. */
+/* The thread waits. @after names what has just happened and is no exit. */
 static inline void watcher_waits(struct __test_metadata *_metadata,
 				 struct watcher *w, const char *after)
 {
 	exits_settle();
 	ASSERT_TRUE(eventually(watcher_settled(w)))
 		TH_LOG("%s: neither returned nor asleep after %s: state %c",
-		       how_name[w->how], after,
-		       task_state(getpid(), w->tid) ?: '?');
+		       how_name[w->how], after, task_state(getpid(), w->tid) ?: '?');
 	ASSERT_FALSE(watcher_done(w))
-		TH_LOG("%s: returned %ld (events %#x) after %s",
-		       how_name[w->how], w->ret, w->seen, after);
+		TH_LOG("%s: returned %ld after %s", how_name[w->how], w->ret, after);
 }
 
-static inline void watcher_sleeps(struct __test_metadata *_metadata,
-				  struct watcher *w)
+static inline void watcher_sleeps(struct __test_metadata *_metadata, struct watcher *w)
 {
 	watcher_waits(_metadata, w, "the start");
 	w->sleeps = task_sleeps(getpid(), w->tid);
 }
 
-/*
- * The thread still waits, after something that is complete and not an exit,
- * and has not been woken; other calls on the file know of no exit either.
- */
-static inline void watcher_quiet(struct __test_metadata *_metadata,
-				 struct watcher *w, const char *after)
+/* The thread still waits, and was not woken either. */
+static inline void watcher_unwoken(struct __test_metadata *_metadata, struct watcher *w,
+				   const char *after)
 {
 	watcher_waits(_metadata, w, after);
-	EXPECT_EQ(0, poll_now(w->fd))
-		TH_LOG("%s: ready after %s", how_name[w->how], after);
-	if (w->how == HOW_PIDFD)
-		return;
-
-	/* It would have gone to sleep once more. */
 	EXPECT_EQ(w->sleeps, task_sleeps(getpid(), w->tid))
 		TH_LOG("%s: woken by %s", how_name[w->how], after);
+}
+
+/* So it is, and other calls on the file do not report an exit either. */
+static inline void watcher_quiet(struct __test_metadata *_metadata, struct watcher *w,
+				 const char *after)
+{
+	watcher_unwoken(_metadata, w, after);
+	EXPECT_EQ(0, poll_now(w->fd)) TH_LOG("%s: ready after %s", how_name[w->how], after);
 	EXPECT_EQ(-EAGAIN, read_now(w->fd))
 		TH_LOG("%s: not EAGAIN after %s", how_name[w->how], after);
 }
 
-/* Nor is there an exit for those who open the file only now. */
-static inline void exithand_quiet(struct __test_metadata *_metadata, pid_t pid,
-				  const char *after)
+/* A file that is opened now does not report an exit. */
+static inline void exithand_quiet(struct __test_metadata *_metadata, pid_t pid, const char *after)
 {
 	int fd = exithand_open(pid, O_RDONLY);
 
-	ASSERT_LE(0, fd)
-		TH_LOG("open after %s: %s", after, strerror(-fd));
-	EXPECT_EQ(0, poll_now(fd))
-		TH_LOG("opened late, ready after %s", after);
-	EXPECT_EQ(-EAGAIN, read_now(fd))
-		TH_LOG("opened late, not EAGAIN after %s", after);
+	ASSERT_LE(0, fd) TH_LOG("open after %s: %s", after, strerror(-fd));
+	EXPECT_EQ(0, poll_now(fd)) TH_LOG("opened late, ready after %s", after);
+	EXPECT_EQ(-EAGAIN, read_now(fd)) TH_LOG("opened late, not EAGAIN after %s", after);
 	close(fd);
 }
 
-/* The file says that the process has exited, in each way it has. */
+/* The file reports the exit by each call, again and again. */
 static inline void expect_exited(struct __test_metadata *_metadata, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = 0 };
 	char buf[8];
 
 	EXPECT_EQ(POLL_EXITED, poll_now(fd));
-	EXPECT_EQ(0, poll(&pfd, 1, 0))
-		TH_LOG("unasked: events %#x", pfd.revents);
+	EXPECT_EQ(0, poll(&pfd, 1, 0)) TH_LOG("not requested: events %#x", pfd.revents);
 	EXPECT_EQ(0, read_now(fd));
-	if (poll_now(fd) == POLL_EXITED) {	/* or it might wait */
+	if (poll_now(fd) == POLL_EXITED) {	/* otherwise it might block */
 		EXPECT_EQ(0, read(fd, buf, sizeof(buf)));
 		EXPECT_EQ(0, read(fd, buf, sizeof(buf)));
 	}
@@ -1172,46 +925,24 @@ static inline bool watcher_join(struct watcher *w)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += BOUND_MS / 1000;
-	return pthread_timedjoin_np(w->thread, NULL, &ts) == 0;
+	return pthread_clockjoin_np(w->thread, NULL, CLOCK_MONOTONIC, &ts) == 0;
 }
 
-/* The wait ends, within bounds, and says exactly what it should. */
-static inline void watcher_returns(struct __test_metadata *_metadata,
-				   struct watcher *w)
+/* The call returns, within bounds, with the right result. */
+static inline void watcher_returns(struct __test_metadata *_metadata, struct watcher *w)
 {
-	ASSERT_TRUE(watcher_join(w))
-		TH_LOG("%s: still waits after the exit, state %c",
-		       how_name[w->how], task_state(getpid(), w->tid) ?: '?');
+	long expected = w->events & POLL_EXITED;
 
-	switch (w->how) {
-	case HOW_READ:
-	case HOW_URING_READ:
-		EXPECT_EQ(0, w->ret)
-			TH_LOG("%s: %s", how_name[w->how],
-			       w->ret < 0 ? strerror(-w->ret) : "no EOF");
-		break;
-	case HOW_POLL:
-	case HOW_EPOLL:
-		EXPECT_EQ(1, w->ret);
-		EXPECT_EQ(POLL_EXITED, w->seen);
-		break;
-	case HOW_SELECT:
-		EXPECT_EQ(1, w->ret);
-		EXPECT_EQ(POLLIN, w->seen);
-		break;
-	case HOW_URING_POLL:
-		EXPECT_EQ(POLL_EXITED, w->ret);
-		break;
-	case HOW_PIDFD:
-		/* HUP comes with the reaping, which may be over by now. */
-		EXPECT_EQ(1, w->ret);
-		EXPECT_EQ(POLL_EXITED, w->seen & ~POLLHUP);
-		return;
-	default:
-		break;
-	}
+	ASSERT_TRUE(watcher_join(w)) TH_LOG("%s: still waits after the exit, state %c",
+		       how_name[w->how], task_state(getpid(), w->tid) ?: '?');
+	if (w->how == HOW_READ || w->how == HOW_URING_READ)
+		expected = 0;
+	if (w->how == HOW_SELECT)
+		expected = POLLIN;
+	EXPECT_EQ(expected, w->ret)
+		TH_LOG("%s: %s", how_name[w->how], w->ret < 0 ? strerror(-w->ret) : "wrong");
 	expect_exited(_metadata, w->fd);
 }
 
