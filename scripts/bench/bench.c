@@ -3,7 +3,7 @@
  * Count the instructions that exits, and waiting for them, take. Runs in the
  * guest of `make bench`; scripts/bench/bench.py reads the output.
  *
- *	bench REPETITIONS quick|full KILLER [CASE...]
+ *	bench REPETITIONS quick|full [CASE...]
  *
  * QEMU's -icount turns the time-stamp counter into a counter of instructions,
  * which jumps ahead while the only CPU is idle. So every duration below is a
@@ -56,7 +56,7 @@
 #define SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
 static bool quick, have_exithand;
-static char *self, *killer;
+static char *self;
 static const char *const files[] = { "pidfd", "exithand" }, *const ways[] = { "poll", "epoll", "read" };
 
 #define MUST(call) ({						\
@@ -661,7 +661,7 @@ static void case_polling(void)
 #define GROUP	CGROUPS "/bench"
 
 enum { HOGS = 16, MIB = 4 };
-#define GOAL	"36700160"	/* bytes: half of the hogs, and a little more for page tables */
+#define GOAL	36700160	/* bytes: half of the hogs, and a little more for page tables */
 
 static pid_t start_hog(int ready)
 {
@@ -679,18 +679,55 @@ static pid_t start_hog(int ready)
 		pause();
 }
 
+static unsigned long read_number(const char *path, const char *format)
+{
+	FILE *f = fopen(path, "re");
+	unsigned long number = 0;
+
+	if (!f)
+		return 0;
+	if (fscanf(f, format, &number) != 1)
+		number = 0;
+	fclose(f);
+	return number;
+}
+
 /*
- * The processes of a cgroup use twice the memory that they may. The killer of the
- * selftests kills as many of them as it takes.
+ * Kill hogs until the goal is reached. After each, wait by exithand if @ms is -1, not
+ * at all if it is 0, else look every @ms milliseconds whether the hog has memory left.
  */
+static int kill_hogs(const pid_t *hog, int ms)
+{
+	int killed = 0;
+	char path[64];
+
+	while (killed < HOGS && read_number(GROUP "/memory.current", "%lu") > GOAL) {
+		pid_t pid = hog[killed++];
+		struct pollfd exithand = { .fd = -1, .events = POLLIN };
+
+		if (ms < 0)
+			exithand.fd = open_file("exithand", pid);
+		MUST(kill(pid, SIGKILL));
+		if (ms < 0) {
+			MUST(poll(&exithand, 1, -1));
+			close(exithand.fd);
+		}
+		snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+		while (ms > 0 && read_number(path, "%*u %lu"))
+			usleep(ms * 1000);
+	}
+	return killed;
+}
+
+/* The processes of a cgroup use twice the memory that they may. */
 static void case_killer(void)
 {
-	static const struct { const char *way, *argv[6]; } rows[] = {
-		{ "does not wait", { "killer", "-n", GROUP, GOAL } },
-		{ "looks every 1 ms", { "killer", "-p", "1", GROUP, GOAL } },
-		{ "looks every 10 ms", { "killer", "-p", "10", GROUP, GOAL } },
-		{ "looks every 100 ms", { "killer", "-p", "100", GROUP, GOAL } },
-		{ "waits by exithand", { "killer", GROUP, GOAL } },
+	static const struct { const char *way; int ms; } rows[] = {
+		{ "does not wait", 0 },
+		{ "looks every 1 ms", 1 },
+		{ "looks every 10 ms", 10 },
+		{ "looks every 100 ms", 100 },
+		{ "waits by exithand", -1 },
 	};
 
 	mkdir(CGROUPS, 0755);
@@ -701,8 +738,8 @@ static void case_killer(void)
 	for (size_t r = 0; r < SIZE(rows) - !have_exithand; r++) {
 		begin("", rows[r].way, 0, 0);
 		for (int round = 0; round < (quick ? 2 : 5); round++) {
-			pid_t hog[HOGS], pid;
-			int ready[2], status, killed = 0;
+			pid_t hog[HOGS];
+			int ready[2], killed;
 			uint64_t before, after;
 			char c;
 
@@ -714,23 +751,10 @@ static void case_killer(void)
 			rest();
 
 			before = now();
-			pid = MUST(vfork());
-			if (!pid) {
-				dup2(open("/dev/null", O_WRONLY), 1);
-				execv(killer, (char **)rows[r].argv);
-				_exit(127);
-			}
-			status = reap(pid);
+			killed = kill_hogs(hog, rows[r].ms);
 			after = now();
-			/* It exits with 1 if nobody is left to be killed. */
-			if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
-				errx(1, "%s: status %#x", killer, status);
 			rest();
-			for (int i = 0; i < HOGS; i++)
-				if (waitpid(hog[i], NULL, WNOHANG))
-					killed++;
-				else
-					kill_all(&hog[i], 1);
+			kill_all(hog, HOGS);
 			close(ready[0]);
 			close(ready[1]);
 			rest();
@@ -756,12 +780,11 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "--exit"))
 		return 0;
-	if (argc < 4)
-		errx(1, "usage: bench REPETITIONS quick|full KILLER [CASE...]");
+	if (argc < 3)
+		errx(1, "usage: bench REPETITIONS quick|full [CASE...]");
 	self = argv[0];
 	repetitions = atoi(argv[1]);
 	quick = !strcmp(argv[2], "quick");
-	killer = argv[3];
 	have_exithand = !access("/proc/self/exithand", F_OK);
 
 	/* No output while something is measured, and no buffer that a fork copies. */
@@ -781,9 +804,9 @@ int main(int argc, char **argv)
 	start(bystander, MANY - 1);
 
 	for (size_t c = 0; c < SIZE(cases); c++) {
-		bool wanted = argc == 4;
+		bool wanted = argc == 3;
 
-		for (int i = 4; i < argc; i++)
+		for (int i = 3; i < argc; i++)
 			wanted |= !strcmp(argv[i], cases[c].name);
 		if (!wanted)
 			continue;

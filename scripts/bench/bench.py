@@ -259,8 +259,8 @@ SECTIONS = (
      "that of a pidfd makes an inode of pidfs.", "", ("way",), ("file", "kernel")),
     ("polling", "Polling /proc", "A program waits for a process that lives for one to two seconds: its CPU time, "
      "without the timer's interrupts, and how late it learns of the exit.", "", ("way",), ("metric", "kernel")),
-    ("killer", "Killing processes of a memory cgroup", "proc-exithand-killer kills the largest of 16 processes of 4 MiB "
-     "until little more than half of the memory is in use: 8 must die.", "", ("way",), ("metric", "kernel")),
+    ("killer", "Killing processes of a memory cgroup", "A program kills processes of 4 MiB, 16 in all, until little "
+     "more than half of the memory is in use: 8 must die.", "", ("way",), ("metric", "kernel")),
     ("memory", "Memory", "The slab cache of struct signal_struct, and what an open file takes of the slab caches.",
      "metric", ("way",), ("file", "kernel")),
 )
