@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # A verb is a script of that name in scripts/verbs/.
 
 #: make run                 build the kernel, boot it, show /proc/PID/exithand at work
@@ -52,7 +53,7 @@ override export CMD := $(value CMD)
 
 help:
 	@sed -n 's/^#: \{0,1\}//p' Makefile; \
-	sed -n 's/^| \([0-9][0-9]*\) | \(.*\) |$$/  \1 \2/p' README.md
+	sed -n 's/^| \([0-9][0-9]*\) | \(.*\) |$$/  \1 \2/p' scripts/README.md
 
 $(verbs):
 	@scripts/verbs/$@

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """Tables, plots and verdicts from the samples of `make bench`.
 
 usage: bench.py judge RAW RESULTS | plot RESULTS | publish JSON TOP | check TOP | compare JSON JSON

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table that passes for one of a longer lifetime, and so could be kept for as long.
 
 use kernel::sync::poll::FilePollTable;

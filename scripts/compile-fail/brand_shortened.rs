@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table that passes for one of a shorter lifetime, and so would take a queue of that.
 
 use kernel::sync::poll::FilePollTable;

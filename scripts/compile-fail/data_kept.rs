@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! The file's data, kept after poll: by then the file may have been released.
 
 use kernel::{

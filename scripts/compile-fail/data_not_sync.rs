@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! Data that is no good for two threads, where a file may be polled by many at a time.
 
 use core::cell::Cell;

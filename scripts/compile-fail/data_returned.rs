@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! The file's data, returned from the closure, with the same end.
 
 use kernel::{

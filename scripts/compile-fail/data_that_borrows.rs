@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! Data that borrows a queue from elsewhere: the data lives as long as the file, the queue may not.
 
 use kernel::{

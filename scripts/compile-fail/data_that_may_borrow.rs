@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! Data of which it is not known that it borrows nothing.
 
 use core::ops::Deref;

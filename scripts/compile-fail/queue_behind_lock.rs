@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue that is there only as long as a lock is held: whoever takes the lock next may put
 //! another in its place.
 

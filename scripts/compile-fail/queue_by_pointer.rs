@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! The C queue itself, in which one could leave an entry for good.
 
 use kernel::{

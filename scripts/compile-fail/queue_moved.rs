@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue that moves although waiters may be in it: they are linked to where it was.
 
 use core::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue by a reference count of poll's own, which may be the last one when it is put: the file
 //! has one, too, but may let go of it before the release.
 

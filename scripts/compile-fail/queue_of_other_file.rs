@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue of another file's data: that file may be released first.
 
 use kernel::{

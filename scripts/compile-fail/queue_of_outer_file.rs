@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! The same the other way round: a queue that is there for longer than the call, but not known to
 //! be for as long as the inner file.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue of which nothing is known but that it lives during the call, by way of a function that
 //! would do with any lifetime, if only it were one.
 

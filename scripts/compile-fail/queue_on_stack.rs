@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue that is gone when poll returns.
 
 use kernel::sync::{

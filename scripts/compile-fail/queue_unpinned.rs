@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A queue that is made where it may be moved away from.
 
 use kernel::{

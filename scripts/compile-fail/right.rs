@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! Builds. So it is for no other reason that the programs beside this one do not.
 
 use kernel::{

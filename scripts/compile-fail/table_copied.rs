@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table of poll's own: a copy could be kept without a borrow.
 
 use kernel::sync::poll::FilePollTable;

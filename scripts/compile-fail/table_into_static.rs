@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table that goes where only what is good for any file, at any time, can go.
 
 use kernel::{

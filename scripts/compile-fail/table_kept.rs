@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table that is kept after poll: it is on the stack of whoever called poll.
 
 use kernel::{

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table that two threads use at a time: a `poll_table` belongs to one.
 
 use kernel::sync::poll::FilePollTable;

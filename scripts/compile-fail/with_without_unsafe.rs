@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0
 //! A table that nobody has vouched for, the other way.
 
 use kernel::{

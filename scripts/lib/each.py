@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """Run the gates on the patches of TREE, and print the table.
 
 usage: each.py TREE    (scripts/verbs/each calls this; PATCH=N picks a patch)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What the harness's Python shares: where things are, how to speak, how to fail."""
 
 import sys

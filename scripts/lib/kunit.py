@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """What `make kunit` has to judge, for verdict.py.
 
 usage: kunit.py --tree LINUX --programs DIRECTORY --dir DIR

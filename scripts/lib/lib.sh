@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # What all verbs share: where things are, how to speak, how to wait. A verb
 # sources it first, and then is in Bash's strict mode.

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """The series as mails: who sends it, to whom, as which version.
 
 usage: send.py inputs | write TREE DIR | check TREE DIR   (scripts/verbs/send calls these)

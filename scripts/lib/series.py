@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """The series, in its three forms: patches/, the source folders, a kernel tree.
 
 usage: series.py apply|sync|fold|verify TREE, or series.py agree

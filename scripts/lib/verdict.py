@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """Judge a run of the virtual machine by all that it left behind.
 
 usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
 """The mutants of scripts/mutants/: what they are, and whether the tests catch them.
 
 usage: mutant.py select [CONFIG] | configs | cmd NAME TESTS DIR | broken NAME TEXT |

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What the tests share: what a guest leaves behind when all is well, and small helpers."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """Where the tests find what they test, and how they run it."""
 
 import os

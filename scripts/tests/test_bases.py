@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """make bases with something else in place of the mirror and of the selftests."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """What bench.py makes of samples, and how its results get into the repository."""
 
 import io

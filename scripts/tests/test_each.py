@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """each.py: which gates a series of Rust, C and tests has, and its table. (All else: test_verbs.py.)"""
 
 import subprocess

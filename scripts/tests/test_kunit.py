@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """kunit.py and verdict.py: each test of the series must have run, each program be rejected."""
 
 from types import SimpleNamespace

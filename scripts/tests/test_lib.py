@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """lib.sh and setup: what all verbs stand on."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """make litmus with something else in herd7's place."""
 
 import pytest

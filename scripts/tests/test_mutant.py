@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """mutant.py: headers of mutants that say nothing. (All else: test_verbs.py.)"""
 
 import mutant

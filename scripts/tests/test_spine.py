@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The spine: from a verb to the build, the virtual machine and the verdict.
 
 Scripts run as they are, in a directory of their own, with something small in place of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """The longer verbs, with something else in place of the kernel, its tools and the machine."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """verdict.py: what the guest left, and the exit code that it must give."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0
 """vm.py with something else in virtme-ng's place."""
 
 import os
