@@ -31,7 +31,7 @@
 #:                              is made from it, into results/, README and cover letter
 #:   M=name,...                 mutants: only these, e.g. M='stale-*'
 #:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
-#:   V=2, RFC=1                 send: the second version, and so on; [RFC PATCH]
+#:   VERSION=2, RFC=1           send: the second version, and so on; [RFC PATCH]
 #:   BUILD=0                    bases: only whether it applies
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
 #:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
