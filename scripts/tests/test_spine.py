@@ -53,7 +53,7 @@ def clone(tmp_path, monkeypatch):
     top = tmp_path / "clone"
     for room in ("verbs", "lib"):
         shutil.copytree(TOP / "scripts" / room, top / "scripts" / room)
-    for room in ("qemu-config", "Makefile", "README.md"):
+    for room in ("qemu-config", "Makefile", "scripts/README.md"):
         copy = shutil.copytree if (TOP / room).is_dir() else shutil.copy
         copy(TOP / room, top / room)
     script(top / "scripts/lib/setup", "")

@@ -9,7 +9,7 @@
  * - exited_file_outlives_its_process: an open file owns what it reports.
  */
 #define _GNU_SOURCE
-#include <link.h>
+#include <linux/elf.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -112,7 +112,7 @@ static void meet_adjust(struct meeting *m, bool later)
 
 	if (!meet_aimed(m) || llabs(skew) > MAX_SKEW)
 		return;
-	if (abs(m->aim) < MAX_AIM || later == (m->aim < 0))
+	if (abs(m->aim) < MAX_AIM || later != m->aim >= 0)
 		m->aim += later ? step : -step;
 }
 
@@ -120,6 +120,14 @@ static void meet_adjust(struct meeting *m, bool later)
  * A program to exec. It has no interpreter and no library, so the exec is short.
  */
 #define IMAGE_ADDR	0x400000
+
+#ifdef __LP64__
+#define elf_hdr		elf64_hdr
+#define elf_phdr	elf64_phdr
+#else
+#define elf_hdr		elf32_hdr
+#define elf_phdr	elf32_phdr
+#endif
 
 static void image_main(void)
 {
@@ -130,8 +138,8 @@ static void image_main(void)
 static int image_open(void)
 {
 	struct {
-		ElfW(Ehdr) ehdr;
-		ElfW(Phdr) phdr;
+		struct elf_hdr ehdr;
+		struct elf_phdr phdr;
 		char code[64];
 	} image = { 0 };
 	char path[32];
@@ -267,7 +275,7 @@ FIXTURE_VARIANT(race)
 /* The thread that execs; it is not the leader. */
 static int race_exec(void *arg)
 {
-	char *argv[] = { "exithand-exec", NULL };
+	static const char * const argv[] = { "exithand-exec", NULL };
 	struct itimerval alarm = { .it_value.tv_sec = BOUND_MS / 1000 };
 	struct race *r = arg;
 
@@ -301,17 +309,18 @@ static int process_main(void *arg)
 	case EXECS_AND_EXITS:
 		clone(race_exec, stack + STACK, CLONE_VM | CLONE_FS | CLONE_FILES |
 		      CLONE_SIGHAND | CLONE_THREAD, r);
-		/* fall through */
+		break;
 	case PAUSES:
-		for (;;)
-			syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+		break;
 	case EXITS:
 		meet(&r->m, 1);
-		break;
+		_exit(0);
 	case ZOMBIE:
-		break;
+		_exit(0);
 	}
-	_exit(0);
+	for (;;)
+		syscall(__NR_ppoll, NULL, 0, NULL, NULL, 0);
+	return 0;
 }
 
 /* Nobody frees the stack of a process that lives. Up to @nr others may live. */
@@ -538,8 +547,10 @@ static void race_check_files(struct __test_metadata *_metadata, struct race *r)
 
 	for (i = 0; i < race_files(r); i++) {
 		if (r->fd[i] < 0) {
-			ASSERT_TRUE(r->how->may_fail && (r->fd[i] == -ENOENT ||
-				    r->fd[i] == -ESRCH || r->fd[i] == -ESTALE))
+			ASSERT_TRUE(r->how->may_fail)
+				TH_LOG("round %u: open: %s", r->m.round, strerror(-r->fd[i]));
+			ASSERT_TRUE(r->fd[i] == -ENOENT || r->fd[i] == -ESRCH ||
+				    r->fd[i] == -ESTALE)
 				TH_LOG("round %u: open: %s", r->m.round, strerror(-r->fd[i]));
 			continue;
 		}
@@ -564,7 +575,8 @@ static bool race_round(struct __test_metadata *_metadata, struct race *r)
 	bool early;
 	int i;
 
-	r->b_done = r->slept = false;
+	r->b_done = false;
+	r->slept = false;
 	r->ret = 0;
 	r->pid = process_start(r, 0);
 	ASSERT_LT(0, r->pid);
@@ -576,17 +588,15 @@ static bool race_round(struct __test_metadata *_metadata, struct race *r)
 		r->pidfd = pidfd_of(r->pid);
 		ASSERT_LE(0, r->pidfd);
 	}
-	if (r->how->process == ZOMBIE) {
+	if (r->how->process == ZOMBIE)
 		ASSERT_EQ(0, waitid(P_PID, r->pid, &si, WEXITED | WNOWAIT));
-	}
 
 	ASSERT_TRUE(put_byte(r->go[1], 'g'));
-	if (r->how->b_second) {
+	if (r->how->b_second)
 		ASSERT_TRUE(eventually(task_blocked(getpid(), r->tid)));
-	} else if (r->how->b) {
-		meet(&r->m, 1);
-	}
 	if (r->how->b) {
+		if (!r->how->b_second)
+			meet(&r->m, 1);
 		r->how->b(r);
 		__atomic_store_n(&r->b_done, true, __ATOMIC_RELEASE);
 	}
@@ -610,9 +620,8 @@ static bool race_round(struct __test_metadata *_metadata, struct race *r)
 		}
 		ASSERT_EQ(0, kill(r->pid, SIGKILL));
 	}
-	if (r->how->process != ZOMBIE) {
+	if (r->how->process != ZOMBIE)
 		ASSERT_EQ(0, waitid(P_PID, r->pid, &si, WEXITED));
-	}
 	race_check_files(_metadata, r);
 	if (r->how->a == a_poll_twice)
 		close(r->pidfd);

@@ -563,10 +563,10 @@ FIXTURE(reader)
 FIXTURE_VARIANT(reader)
 {
 	/* How the reader gets the file. Returns its exit code. */
-	int (*body)(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v);
+	int (*body)(struct _test_data_reader *self, const struct _fixture_variant_reader *v);
 	/* What is done to it in its sleep. Returns false if the test is skipped. */
-	bool (*meanwhile)(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *self,
-			  const FIXTURE_VARIANT(reader) *v);
+	bool (*meanwhile)(struct __test_metadata *_metadata, struct _test_data_reader *self,
+			  const struct _fixture_variant_reader *v);
 	const char *option;
 	int errors[2];
 };
@@ -582,18 +582,18 @@ static int reader_waits(int fd, int sock)
 	return poll_now(fd) == POLL_EXITED && read_now(fd) == 0 ? 0 : 13;
 }
 
-static int inherits(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
+static int inherits(struct _test_data_reader *self, const struct _fixture_variant_reader *v)
 {
 	return reader_waits(self->fd, self->sock[1]);
 }
 
-static int receives(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
+static int receives(struct _test_data_reader *self, const struct _fixture_variant_reader *v)
 {
 	close(self->fd);
 	return reader_waits(pass_fd(self->sock[1], -1), self->sock[1]);
 }
 
-static int execs(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
+static int execs(struct _test_data_reader *self, const struct _fixture_variant_reader *v)
 {
 	char fd[16], sock[16];
 
@@ -605,7 +605,7 @@ static int execs(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
 }
 
 /* Another user opens the file in another instance of procfs, or in the same one. */
-static int opens(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
+static int opens(struct _test_data_reader *self, const struct _fixture_variant_reader *v)
 {
 	const int nobody = 65534;
 	int fd, error;
@@ -624,7 +624,7 @@ static int opens(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
 }
 
 /* A read of Linux AIO blocks in io_submit(). A poll does not. */
-static int uses_aio(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v)
+static int uses_aio(struct _test_data_reader *self, const struct _fixture_variant_reader *v)
 {
 	bool poll = v->option;
 	char buf[16];
@@ -645,8 +645,8 @@ static int uses_aio(FIXTURE_DATA(reader) *self, const FIXTURE_VARIANT(reader) *v
 	       event.res != (poll ? POLL_EXITED : 0);
 }
 
-static bool is_stopped(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *self,
-		       const FIXTURE_VARIANT(reader) *v)
+static bool is_stopped(struct __test_metadata *_metadata, struct _test_data_reader *self,
+		       const struct _fixture_variant_reader *v)
 {
 	int status;
 
@@ -657,8 +657,8 @@ static bool is_stopped(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *
 	return true;
 }
 
-static bool is_traced(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *self,
-		      const FIXTURE_VARIANT(reader) *v)
+static bool is_traced(struct __test_metadata *_metadata, struct _test_data_reader *self,
+		      const struct _fixture_variant_reader *v)
 {
 	if (!attach(_metadata, PTRACE_SEIZE, self->pid, 0))
 		return false;
@@ -670,7 +670,7 @@ static bool is_traced(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *s
 
 static void freezer_undo(void *arg)
 {
-	FIXTURE_DATA(reader) *self = arg;
+	struct _test_data_reader *self = arg;
 
 	/* Each version of cgroups knows one of the two. */
 	put_file(self->freeze, "0");
@@ -683,8 +683,8 @@ static void freezer_undo(void *arg)
  * in its sleep if the sleep is freezable. They, and cgroup v2, chase any other
  * task out of its system call, which then restarts.
  */
-static bool is_frozen(struct __test_metadata *_metadata, FIXTURE_DATA(reader) *self,
-		      const FIXTURE_VARIANT(reader) *v)
+static bool is_frozen(struct __test_metadata *_metadata, struct _test_data_reader *self,
+		      const struct _fixture_variant_reader *v)
 {
 	bool v1 = v->option;
 	const char *root = v1 ? "/tmp" : "/sys/fs/cgroup";
@@ -738,15 +738,18 @@ FIXTURE_VARIANT_ADD(reader, has_hidepid_noaccess)
 {
 	opens, NULL, "hidepid=noaccess", { -EPERM, -EPERM },
 };
+
 FIXTURE_VARIANT_ADD(reader, has_hidepid_invisible)
 {
 	opens, NULL, "hidepid=invisible", { -ENOENT, -ENOENT },
 };
+
 /* The error depends on whether the lookup is cached. */
 FIXTURE_VARIANT_ADD(reader, has_hidepid_ptraceable)
 {
 	opens, NULL, "hidepid=ptraceable", { -ENOENT, -EPERM },
 };
+
 FIXTURE_VARIANT_ADD(reader, is_stopped) { inherits, is_stopped };
 FIXTURE_VARIANT_ADD(reader, is_traced) { inherits, is_traced };
 FIXTURE_VARIANT_ADD(reader, is_frozen) { inherits, is_frozen };
@@ -822,6 +825,7 @@ FIXTURE_VARIANT_ADD(uring, poll_multishot)
 {
 	IORING_OP_POLL_ADD, POLL_EXITED, .multi = IORING_POLL_ADD_MULTI,
 };
+
 FIXTURE_VARIANT_ADD(uring, read) { IORING_OP_READ };
 FIXTURE_VARIANT_ADD(uring, read_async) { IORING_OP_READ, 0, IOSQE_ASYNC };
 FIXTURE_VARIANT_ADD(uring, read_nonblock) { IORING_OP_READ, .oflags = O_NONBLOCK };
@@ -856,8 +860,8 @@ static int ring_soon(struct ring *r, struct io_uring_cqe *cqe)
  * A read that would block is armed as a poll, even with O_NONBLOCK. No kernel
  * thread waits for it, unless IOSQE_ASYNC asks for one.
  */
-static void uring_exit(struct __test_metadata *_metadata, FIXTURE_DATA(uring) *self,
-		       const FIXTURE_VARIANT(uring) *v, bool late)
+static void uring_exit(struct __test_metadata *_metadata, struct _test_data_uring *self,
+		       const struct _fixture_variant_uring *v, bool late)
 {
 	bool linked = v->flags & (IOSQE_IO_LINK | IOSQE_IO_HARDLINK);
 	int i, fd = OPEN(O_RDONLY | v->oflags);
