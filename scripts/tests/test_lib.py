@@ -1,0 +1,114 @@
+"""lib.sh, setup and layout: what all verbs stand on."""
+
+import os
+import re
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from common import TOP, copy_harness, git, script, write
+
+
+def test_step_that_ends_at_once(tmp_path, verb):
+    """The clock beside it must not run the script's EXIT trap."""
+    copy_harness(tmp_path)
+    script(tmp_path / "scripts/many", '. "${0%/*}/lib/lib.sh"\ntrap "echo end" EXIT\n'
+           "for ((k = 0; k < 100; k++)); do step name text true; done\n")
+    assert verb(tmp_path, "many").out == "end\n"
+
+
+def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
+    script(tmp_path / "cache/tools/bin/bindgen", "")
+    write(tmp_path / "Makefile", "a.o: FORCE\n\t$(CC) -Wp,-MMD,a.d -D__ASSEMBLY__ -c -o a.o a.S\nFORCE:\n")
+    write(tmp_path / "a.S", '.section .rodata\n.incbin "data"\n')
+    for data in ("first", "later"):
+        write(tmp_path / "data", data)
+        # Twice: the second one could come from the cache.
+        for _ in range(2):
+            done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', str(tmp_path)], cwd=TOP,
+                                  env=os.environ | {"EXITHAND_CACHE": str(tmp_path / "cache")},
+                                  capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert data.encode() in (tmp_path / "a.o").read_bytes()
+
+
+@pytest.mark.parametrize("what, files", [
+    ([], [".gitignore", "Kbuild", "Makefile", "fs/proc/.gitignore", "fs/proc/base.c"]),
+    # Of a git tree, what it tracks, and nothing else.
+    (["Makefile", ".gitignore", "fs/proc/base.c"], [".gitignore", "Makefile", "fs/proc/base.c"])])
+def test_copy_of_the_users_tree(tmp_path, what, files):
+    kdir, new = tmp_path / "kdir", tmp_path / "new"
+    for name in ("Makefile", "Kbuild", ".gitignore", "fs/proc/.gitignore", "fs/proc/base.c", "vmlinux",
+                 "fs/proc/base.o", ".config", "include/generated/x.h", "arch/x86/include/generated/x.h"):
+        write(kdir / name, "*.o\n")
+    if what:
+        git(kdir, "init", "-q")
+        git(kdir, "add", *what)
+    subprocess.run([TOP / "scripts/lib/layout", new, "Linux 0.0"], check=True, capture_output=True,
+                   env=os.environ | {"KDIR": str(kdir), "EXITHAND_CACHE": str(tmp_path / "cache")})
+    assert git(new, "ls-files").split() == files
+    assert git(new, "log", "--format=%s", "base") == "Linux 0.0\n"
+    assert (kdir / ".git").exists() == bool(what)
+
+
+# -- setup ------------------------------------------------------------------
+
+@pytest.fixture(name="setup")
+def setup_fixture(tmp_path, verb):
+    """Run setup with these tools in the cache; PATH is only `path` if given, and they."""
+    def setup(path="", **tools):
+        copy_harness(tmp_path)
+        for name, text in {"bindgen": "echo bindgen 0.72.1", **tools}.items():
+            script(tmp_path / "cache/tools/bin" / name, text + "\n")
+            (tmp_path / "cache/tools/bin" / name).write_text(f"#!{shutil.which('bash')}\n{text}\n")
+        env = {}
+        if path:
+            (tmp_path / "bin").mkdir()
+            for name in path.split():
+                (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+            env["PATH"] = str(tmp_path / "bin")
+        done = verb(tmp_path, "lib/setup", **env)
+        assert done.code == 6, done.err
+        return SimpleNamespace(said=done.err, last=done.err.splitlines()[-1],
+                               downloaded=list((tmp_path / "cache/tools").glob("*virtme*")))
+    return setup
+
+
+RETRY = ("WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None, status=None)) after"
+         " connection broken by '{}': /simple/virtme-ng/\n")
+NO_VERSION = """\
+ERROR: Could not find a version that satisfies the requirement virtme-ng==1.42 (from versions: none)
+ERROR: No matching distribution found for virtme-ng==1.42
+"""
+
+
+@pytest.mark.parametrize("said, why", [
+    (NO_VERSION, "Could not find a version"), ("ERROR: invalid path\n", "ERROR: invalid path"),
+    *((RETRY.format(4, reason) + RETRY.format(3, reason) + NO_VERSION, reason) for reason in (
+        "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]"
+        " certificate verify failed: self-signed certificate in certificate chain'))",
+        "NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at"
+        " 0x7f280bab0c10>: Failed to establish a new connection: [Errno 111] refused')"))])
+def test_pip_says_why(setup, said, why):
+    last = setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n#!/bin/sh\ncat <<'END'\n{said}END\n"
+                         "exit 1\nEOF\nchmod +x $3/bin/pip").last
+    assert why in last
+    assert "Could not find" in why or "Could not find" not in last
+
+
+def test_tools_are_missing(setup):
+    """Without apt, and without most else: all in one line, before anything else."""
+    done = setup("bash dirname cat mkdir git sha256sum nproc", rustc="", clang="")
+    assert done.said.count("\n") == 1 and not done.downloaded
+    for name in ("python3", "qemu-system-x86_64", "ip", "file", "ld.lld"):
+        assert re.search(rf"commands are missing: .*\b{name}\b", done.said)
+    assert not re.search(r"\b(rustc|clang|git|bindgen)\b", done.said)
+
+
+def test_packages_are_missing(setup):
+    """With apt, but not as root."""
+    done = setup(id="echo 1000", **{"apt-get": "echo no; exit 1",
+                                    "dpkg-query": "printf 'installed %s\\n' git perl"})
+    assert done.said.count("\n") == 1 and not done.downloaded
+    assert re.search("packages are missing: .* file .* iproute2 .* python3 .*as root:", done.said)

@@ -1,0 +1,95 @@
+"""vm.py with something else in virtme-ng's place."""
+
+import os
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from common import TOP, script
+
+ENDS = "touch $run/console.log; echo 0 >$run/status"
+
+
+def processes(mark):
+    return subprocess.run(["pgrep", "-f", mark], capture_output=True, check=False).stdout
+
+
+@pytest.fixture(name="mark")
+def something_to_wait_for():
+    """Sleeping so long marks the processes of this test; none may stay."""
+    mark = f"300.{os.getpid()}{time.monotonic_ns()}"
+    yield mark
+    assert processes(mark) == b""
+
+
+@pytest.fixture(name="boot")
+def boot_fixture(tmp_path):
+    def boot(vng, *options, limit=2, during=None):
+        run = tmp_path / "run"
+        run.mkdir(exist_ok=True)
+        script(tmp_path / "vng", f"run={run}\n{vng}\n")
+        began = time.monotonic()
+        with subprocess.Popen(
+                [sys.executable, TOP / "scripts/lib/vm.py", "--kernel", "bzImage", "--dir", run, "--limit",
+                 str(limit), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ACCEL": "tcg"}) as vm:
+            while during and not (run / "runs").exists():
+                assert vm.poll() is None
+                time.sleep(0.01)
+            if during:
+                during(vm)
+            out, err = vm.communicate()
+        assert time.monotonic() - began < 15
+        end = run / "end"
+        return SimpleNamespace(code=vm.returncode, out=out, err=err,
+                               end=end.read_text().split()[0] if end.exists() else None)
+    return boot
+
+
+@pytest.mark.parametrize("vng, code, end", [
+    ("touch $run/console.log; echo 7 >$run/status", 0, "ended"),
+    ("touch $run/console.log; kill -SEGV $$", 5, "died"),
+    ("echo no QEMU here; exit 1", 6, "not"),
+    ("touch $run/console.log; exit 0", 5, "died")])
+def test_how_it_ends(boot, vng, code, end):
+    done = boot("echo out; echo err >&2; " + vng)
+    assert (done.code, done.end) == (code, end)
+    assert done.out.startswith("out\n") and "err\n" in done.err
+
+
+def test_nothing_of_an_earlier_run_counts(boot):
+    boot("touch $run/console.log; echo 0 >$run/status")
+    assert boot("exit 1").code == 6
+
+
+@pytest.mark.parametrize("options, cpus, counts", [([], 2, False), (["--cpus=1"], 1, False), (["--count"], 1, True)])
+def test_command_line(boot, options, cpus, counts):
+    done = boot(f"echo $*; {ENDS}", *options)
+    assert done.code == 0 and f"--cpus {cpus} " in done.out and " --disable-kvm " in done.out
+    assert (" -icount shift=0,sleep=off " in done.out) == counts
+    # Without which verdict.py cannot tell who speaks.
+    assert " console_msg_format=syslog " in done.out
+
+
+def test_which_accelerator(boot):
+    done = boot("exit 1", "--accel")
+    assert (done.code, done.out, done.end) == (0, "tcg\n", None)
+
+
+def test_hangs(boot, mark):
+    done = boot(f"touch $run/console.log; sleep {mark} & wait", limit=1)
+    assert (done.code, done.end) == (4, "hung")
+
+
+def test_is_interrupted(boot, mark):
+    done = boot(f"sleep {mark} & touch $run/runs; wait", limit=60, during=lambda vm: vm.terminate())
+    assert done.code == 128 + 15
+
+
+def test_is_interrupted_at_the_start(boot, mark):
+    # What is started here signals vm.py, its parent's parent, at once.
+    for _ in range(5):
+        assert boot(f"kill -TERM $(ps -o ppid= -p $PPID); sleep {mark} & wait", limit=20).code == 128 + 15
+        assert processes(mark) == b""
