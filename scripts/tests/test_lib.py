@@ -60,8 +60,7 @@ def setup_fixture(tmp_path, verb):
     def setup(path="", **tools):
         copy_harness(tmp_path)
         for name, text in {"bindgen": "echo bindgen 0.72.1", **tools}.items():
-            script(tmp_path / "cache/tools/bin" / name, text + "\n")
-            (tmp_path / "cache/tools/bin" / name).write_text(f"#!{shutil.which('bash')}\n{text}\n")
+            write(tmp_path / "cache/tools/bin" / name, f"#!{shutil.which('bash')}\n{text}\n", 0o755)
         env = {}
         if path:
             (tmp_path / "bin").mkdir()
