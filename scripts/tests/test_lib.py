@@ -1,4 +1,4 @@
-"""lib.sh, setup and layout: what all verbs stand on."""
+"""lib.sh and setup: what all verbs stand on."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from common import TOP, copy_harness, git, script, write
+from common import TOP, copy_harness, script, write
 
 
 def test_step_that_ends_at_once(tmp_path, verb):
@@ -31,25 +31,6 @@ def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
                                   capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
             assert data.encode() in (tmp_path / "a.o").read_bytes()
-
-
-@pytest.mark.parametrize("what, files", [
-    ([], [".gitignore", "Kbuild", "Makefile", "fs/proc/.gitignore", "fs/proc/base.c"]),
-    # Of a git tree, what it tracks, and nothing else.
-    (["Makefile", ".gitignore", "fs/proc/base.c"], [".gitignore", "Makefile", "fs/proc/base.c"])])
-def test_copy_of_the_users_tree(tmp_path, what, files):
-    kdir, new = tmp_path / "kdir", tmp_path / "new"
-    for name in ("Makefile", "Kbuild", ".gitignore", "fs/proc/.gitignore", "fs/proc/base.c", "vmlinux",
-                 "fs/proc/base.o", ".config", "include/generated/x.h", "arch/x86/include/generated/x.h"):
-        write(kdir / name, "*.o\n")
-    if what:
-        git(kdir, "init", "-q")
-        git(kdir, "add", *what)
-    subprocess.run([TOP / "scripts/lib/layout", new, "Linux 0.0"], check=True, capture_output=True,
-                   env=os.environ | {"KDIR": str(kdir), "EXITHAND_CACHE": str(tmp_path / "cache")})
-    assert git(new, "ls-files").split() == files
-    assert git(new, "log", "--format=%s", "base") == "Linux 0.0\n"
-    assert (kdir / ".git").exists() == bool(what)
 
 
 # -- setup ------------------------------------------------------------------

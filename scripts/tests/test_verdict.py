@@ -163,12 +163,12 @@ REPORT = ["<4>[    8.0] eater invoked oom-killer: gfp_mask=0x1", "<4>[    8.1] C
     (REPORT, 0), (REPORT + REPORT, 0),
     # What comes after it, is in it, or has no end is a complaint.
     (REPORT + ["<4>Call Trace:"], 3), (REPORT[:3], 3),
-    ([*REPORT[:2], "<4>BUG: KASAN: x", *REPORT[2:]], 3),
+    ([*REPORT[:2], "<4>BUG: KASAN: x", *REPORT[2:]], 3), ([*REPORT[:2], "<4>too late", *REPORT[2:]], 3),
     ([*REPORT[:2], "<4>INFO: task cat:77 blocked for more than 120 seconds.", *REPORT[2:]], 3),
     ([*REPORT[:2], "<4>rcu: INFO: rcu_preempt self-detected stall on CPU", *REPORT[2:]], 3)])
 def test_report_that_is_no_complaint(judge, lines, code):
     done = judge(console=console_with(*lines), lists={
-        "splat-reports": "invoked oom-killer: \tno killable\tKASAN\tasked for\n"})
+        "splat-reports": "invoked oom-killer: \tno killable\tKASAN|too late\tasked for\n"})
     assert done.code == code
     if not code:
         assert f"{len(lines) // 4} reports on the console that are no complaints: asked for" in done.said
