@@ -37,15 +37,20 @@ def kernel(top, version, **files):
             new.addfile(member, io.BytesIO(text))
 
 
+@pytest.fixture(scope="module", name="plain")
+def plain_kernels(template):
+    """The tarballs are always the same; a test that needs another one makes it."""
+    for version in TARBALLS:
+        kernel(template, version)
+
+
 @pytest.fixture(name="top")
-def small_kernels(small_repository):
+def small_kernels(plain, small_repository):
     top = small_repository
     script(top / "scripts/lib/deb", '[ "$3" = --versions ] && cat "$0.$2"\n')
     for suite, has in SUITES.items():
         write(top / f"scripts/lib/deb.{suite}", has)
     write(top / "cache/base/version", "linux-source-7.3 7.3.4-1 trixie-backports\n")
-    for version in TARBALLS:
-        kernel(top, version)
     outcomes(top, {})
     return top
 
