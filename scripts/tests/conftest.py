@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """Where the tests find what they test, and how they run it."""
 
 import os

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """make bases with something else in place of the mirror and of the selftests."""
 
 import io

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """each.py: which gates a series of Rust, C and tests has, and its table. (All else: test_verbs.py.)"""
 
 import subprocess

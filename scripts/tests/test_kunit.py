@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """kunit.py and verdict.py: each test of the series must have run, each program be rejected."""
 
 from types import SimpleNamespace

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """make litmus with something else in herd7's place."""
 
 import pytest

@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """mutant.py: headers of mutants that say nothing. (All else: test_verbs.py.)"""
 
 import mutant

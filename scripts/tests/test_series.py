@@ -1,8 +1,4 @@
 # SPDX-License-Identifier: GPL-2.0
-<<<<<<< HEAD
-# SPDX-License-Identifier: GPL-2.0
-=======
->>>>>>> h4/main
 """series.py: patches/, the folders and a kernel tree. (Folding into a patch: test_spine.py.)"""
 
 import pytest
