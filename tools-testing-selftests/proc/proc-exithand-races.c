@@ -19,7 +19,8 @@
 
 /*
  * How long a test goes on. A run stops after RUN_MS, but not before it has met
- * the race once and has made RUN_ROUNDS rounds. RUN_LIMIT_MS ends it anyway.
+ * the race once and has made RUN_ROUNDS rounds, or those of the variant.
+ * RUN_LIMIT_MS ends it anyway.
  */
 #define RUN_MS		1000
 #define RUN_ROUNDS	200
@@ -270,6 +271,7 @@ FIXTURE_VARIANT(race)
 	void (*b)(struct race *r);
 	/* Whether the event that a() races with is over. */
 	bool (*over)(struct race *r);
+	unsigned int rounds;
 };
 
 /* The thread that execs; it is not the leader. */
@@ -467,6 +469,7 @@ FIXTURE_VARIANT_ADD(race, open_at_reaping) {
  */
 FIXTURE_VARIANT_ADD(race, open_at_exec) {
 	.process = EXECS_AND_EXITS, .may_fail = true, .a = a_open, .over = over_exec,
+	.rounds = 1000,		/* It takes some hundred to find the inode of a former leader. */
 };
 
 FIXTURE_VARIANT_ADD(race, poll_at_exec) {
@@ -637,9 +640,9 @@ static bool race_round(struct __test_metadata *_metadata, struct race *r)
 static unsigned int race_run(struct __test_metadata *_metadata, struct race *r)
 {
 	__u64 end = after_ms(RUN_MS), limit = after_ms(RUN_LIMIT_MS);
-	unsigned int hits = 0, first = r->m.round;
+	unsigned int hits = 0, first = r->m.round, rounds = r->how->rounds ?: RUN_ROUNDS;
 
-	while (now_ns() < end || ((!hits || r->m.round - first < RUN_ROUNDS) && now_ns() < limit)) {
+	while (now_ns() < end || ((!hits || r->m.round - first < rounds) && now_ns() < limit)) {
 		meet_next(&r->m);
 		hits += race_round(_metadata, r);
 	}
