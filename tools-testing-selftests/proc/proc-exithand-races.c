@@ -24,7 +24,7 @@
  */
 #define RUN_MS		1000
 #define RUN_ROUNDS	200
-#define RUN_LIMIT_MS	5000
+#define RUN_LIMIT_MS	10000
 
 /* The longest time from the start of an exec to the exit after it. */
 #define EXEC_ALARM_US	500

@@ -94,7 +94,7 @@ static int pass_fd(int sock, int fd)
 		cmsg->cmsg_type = SCM_RIGHTS;
 		cmsg->cmsg_len = CMSG_LEN(sizeof(fd));
 		memcpy(CMSG_DATA(cmsg), &fd, sizeof(fd));
-		return sendmsg(sock, &msg, 0) == 1 ? fd : -1;
+		return sendmsg(sock, &msg, MSG_NOSIGNAL) == 1 ? fd : -1;
 	}
 	if (!readable(sock) || recvmsg(sock, &msg, 0) != 1 || !CMSG_FIRSTHDR(&msg))
 		return -1;
@@ -780,7 +780,8 @@ TEST_F(reader, sees_the_exit)
 		_exit(variant->body(self, variant));
 	}
 	close(self->sock[1]);
-	ASSERT_EQ(self->fd, pass_fd(self->sock[0], self->fd));
+	/* This fails if the reader has exited already, to be skipped. */
+	pass_fd(self->sock[0], self->fd);
 	close(self->fd);
 	if (get_byte(self->sock[0]) != 'y') {
 		ASSERT_TRUE(eventually(waitpid(self->pid, &status, WNOHANG) == self->pid));
