@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Functions and variables that all verbs share. Each verb sources this file first.
 set -euo pipefail
 
@@ -138,13 +138,10 @@ tree=$work/linux
 # $src, kbuild uses relative paths. So all trees share ccache's objects.
 src=$tree${BASE:+-base}${MUTANT:+-mutant}${EACH:+-each}
 obj=$src/obj-$CONFIG
-# shellcheck disable=SC2034 # used by the scripts that source this
 jobs=${JOBS:-$(nproc)}
 # The debugging kernels run several times slower.
-# shellcheck disable=SC2034 # used by the scripts that source this
 slow=1
 if [[ $CONFIG = debug || $CONFIG = kcsan ]]; then
-	# shellcheck disable=SC2034
 	slow=10
 	export MEMORY=${MEMORY:-2G}
 fi
@@ -247,6 +244,14 @@ kernel_source() {
 }
 
 # -- build and check --------------------------------------------------------
+
+# second_tree TEXT MIB COMMIT: unless $src exists, make it a work tree of $tree.
+second_tree() {
+	[ ! -d "$src" ] || return 0
+	need_space "$work" "$2"
+	step "${src##*/linux-}-tree" "laying out $1" \
+		kgit -C "$tree" worktree add --quiet --force --detach "$src" "$3"
+}
 
 # kmake ARGS...: run the kernel's make with the harness's tools.
 kmake() {
