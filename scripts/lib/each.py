@@ -27,8 +27,8 @@ from harness import Problem, RESULTS, TOP, read, run, say
 KEPT = TOP / "build/each"
 LOGS = TOP / "build/logs"
 
-# A gate runs on a patch that touches a file that matches. The gates `option` and `test`
-# run if the series up to that patch has a file that matches. Only bindgen reads rust/bindings/.
+# A gate runs on a patch that touches a matching file. The gates `option` and `test` run
+# if the series up to that patch has a matching file. Only bindgen reads rust/bindings/.
 FILES = {
     "every": r"",
     "last": r"$",
@@ -84,7 +84,7 @@ class Each:
         self.tip = tree.commit_id("applied")
         commits = tree.series(self.tip)
         if not commits:
-            raise Problem("there are no patches in patches/; get them back with git")
+            raise Problem("there are no patches in patches/; restore them with git")
         if only and not (only.isdigit() and 1 <= int(only) <= len(commits)):
             raise Problem(f"PATCH={only}: give a number from 1 to {len(commits)}")
         self.base = Patch(tree, 0, tree.commit_id("base"), self.tip)
@@ -167,7 +167,7 @@ class Each:
         new.replace(file)
 
     def cell(self, gate, patch):
-        """(what the table shows, exit code, what is wrong)"""
+        """Return (the text of the cell, exit code, complaint)."""
         if not gate.applies(patch):
             return "-", 0, ""
         known = self.result(gate, patch)

@@ -108,7 +108,7 @@ need_space() {
 	mkdir -p "$1"
 	free=$(df --output=avail -BM "$1" | tail -n 1 | tr -dc 0-9)
 	if [ "$free" -lt "$2" ]; then
-		die "no space: $1 has $free MiB free, this needs $2; free some, or set EXITHAND_CACHE (downloads) or move the clone (build/)"
+		die "no space: $1 has $free MiB free, but $2 are needed; free some space, or set EXITHAND_CACHE (downloads) or move the clone (build/)"
 	fi
 }
 
@@ -129,7 +129,7 @@ if [ -n "$KDIR" ]; then
 	work=$build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c1-8)
 elif [ -n "$OTHER" ]; then
 	work=$build/bases/$OTHER
-	[ -d "$work/linux" ] || die "OTHER=$OTHER: no such kernel here; make bases lays them out, and keeps those that fail"
+	[ -d "$work/linux" ] || die "OTHER=$OTHER: this kernel is not laid out; make bases lays kernels out, and keeps a kernel that fails"
 else
 	work=$build
 fi
