@@ -5,8 +5,8 @@
 usage: each.py TREE    (scripts/verbs/each calls this; PATCH=N picks a patch)
 
 The gates are in scripts/lib/gates. Results are kept in build/each/. The name of a result
-is a hash of the trees before and after the patch, its message, and build/each/made-with,
-which describes the harness and the tools. A gate that failed runs again.
+is a hash of the trees before and after the patch, its message, and build/each/made-with.
+That file describes the harness and the tools. A gate that failed runs again.
 """
 
 import hashlib

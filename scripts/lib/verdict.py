@@ -263,7 +263,7 @@ def judge(args):
         if summary["fail"]:
             wrong.append((1, f"{summary['fail']} tests failed"))
         if skipped:
-            wrong.append((10, f"{len(skipped)} tests of ours were skipped, and skip-allow has no reason for it"))
+            wrong.append((10, f"{len(skipped)} tests of ours were skipped without a reason in skip-allow"))
     elif args.kind == "run" and summary["status"]:
         wrong.append((1, f"the demonstration ended with status {summary['status']}"))
     wrong.sort(key=lambda w: list(CODES).index(w[0]))
