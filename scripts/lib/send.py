@@ -157,7 +157,7 @@ class Mails:
         for line in said.splitlines():
             found = re.match(r"(.+?) \(([a-z ]+)[:)]", line)
             if not found:
-                raise Problem(f"cannot parse this line of get_maintainer.pl: {line}")
+                raise Problem(f"a line of get_maintainer.pl is not understood: {line}")
             group = to if found[2] in MAINTAINS else lists if found[2].endswith("list") else cc
             group.append(email.utils.parseaddr(found[1]))
         # Without a maintainer, write to the subsystem's lists, else to linux-kernel.
@@ -205,7 +205,7 @@ class Mails:
         cover, *patches = self.files()
         applied, fresh = (self.tree.git("log", "--reverse", "--format=%T", f"base..{c}")
                           for c in ("applied", self.tree.am(patches)))
-        wrong = [] if fresh == applied else ["git am of the mails gives trees that differ from patches/"]
+        wrong = [] if fresh == applied else ["git am of the mails gives other trees than patches/"]
         for file in (cover, *patches):
             mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
             signed = re.findall(r"^Signed-off-by: (.*)$", mail.get_content().split("\n---\n")[0], re.M)
