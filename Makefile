@@ -1,54 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0
-# A verb is a script of that name in scripts/verbs/.
+# `make VERB` runs scripts/verbs/VERB.
 
-#: make run                 build the kernel, boot it, show /proc/PID/exithand at work
+#: make run                 build the kernel, boot it, demonstrate /proc/PID/exithand
 #: make test                run the selftests in the virtual machine
-#: make kunit               run the Rust code's own tests in the virtual machine
-#: make stress              watch processes die in all ways, N of them
-#: make exec CMD='...'      any command in the virtual machine
-#: make shell               a shell there
-#: make tree                lay out the kernel, with the series as commits, in build/linux
-#: make mutants             plant bugs in the kernel: do the tests catch each?
+#: make kunit               run the Rust code's doctests and KUnit tests
+#: make stress              watch N processes die in all ways
+#: make exec CMD='...'      run a command in the virtual machine
+#: make shell               open a shell there
+#: make tree                make build/linux a kernel tree with the series as commits
+#: make mutants             build the kernel with each mutant; the tests must catch it
 #: make patches             fold edits (folders, commits in build/linux) into patches/
-#: make check               all checks that need no kernel build
-#: make each                each patch alone: tools, builds, boots, tests; a table
-#: make litmus              the litmus tests against the kernel's memory model
-#: make regress             the kernel's other selftests around exit: base against patched
-#: make send FROM='...'     the series as mails, checked, in build/outgoing; sends nothing
-#: make bases               on which other kernels the series applies, builds, passes
-#: make bench               what the series costs, in instructions; tables and plots
+#: make check               run all checks that need no kernel build
+#: make each                lint, build, boot and test each patch; print a table
+#: make litmus              run the litmus tests against the kernel's memory model
+#: make regress             compare the kernel's other selftests with the unpatched kernel
+#: make send FROM='...'     write the series as mails to build/outgoing; send nothing
+#: make bases               apply, build and test the series on other kernels
+#: make bench               count the instructions that the series costs
 #:
-#: Each sets up what it needs. Variables:
+#: Each verb installs the tools that it needs. Variables:
 #:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
-#:   BASE=1                     the kernel without the series (exec, shell, test)
-#:   KDIR=/path/to/linux        your own kernel tree; it is only read
+#:   BASE=1                     use the kernel without the series (exec, shell, test)
+#:   KDIR=/path/to/linux        use your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch;
-#:                              each: only that one
+#:                              each: only the Nth patch
 #:   T=name                     test: only this program, e.g. T=proc-exithand
 #:   QUICK=1                    test: without the two minutes of stress; bench: fewer
 #:                              rounds, for a first look
-#:   PUBLISH=file               bench: measure nothing; put this bench.json, and all that
-#:                              is made from it, into results/, README and cover letter
+#:   PUBLISH=file               bench: measure nothing; copy this bench.json to results/,
+#:                              update the tables and plots
 #:   M=name,...                 mutants: only these, e.g. M='stale-*'
-#:   FROM='Name <address>'      send: who sends it; OUT=dir: to there
+#:   FROM='Name <address>'      send: the sender
+#:   OUT=dir                    send: write to this directory
 #:   VERSION=2, RFC=1           send: the second version, and so on; [RFC PATCH]
-#:   BUILD=0                    bases: only whether it applies
+#:   BUILD=0                    bases: only apply the series
 #:   ACCEL=auto|kvm|tcg         how to run the virtual machine
-#:   N=100000, SEED=number      stress: how many exits; which choices (printed if not given)
+#:   N=100000, SEED=number      stress: the number of exits; the random seed
 #:   EXITHAND_CACHE=dir         downloads and tools (default ~/.cache/exithand)
-#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, STRESS_LIMIT, EXEC_LIMIT, BENCH_LIMIT
-#:                              seconds that the guest may take
-#:   V=1                        show everything
+#:   JOBS=N                     parallel jobs (default: one for each CPU)
+#:   MEMORY=size                the guest's memory, e.g. 2G
+#:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, STRESS_LIMIT, EXEC_LIMIT, BENCH_LIMIT,
+#:   MUTANT_LIMIT, REGRESS_LIMIT   seconds that the guest may take
+#:   V=1                        show the full output
 #:
-#: Results are in build/results/, logs of the builds in build/logs/. make ends with 2
-#: whatever fails; scripts/verbs/VERB, which is all that make VERB runs, ends with:
+#: build/results/ has the results, build/logs/ the logs of the builds. make exits with 2
+#: after any failure. scripts/verbs/VERB exits with:
 
 verbs := $(notdir $(wildcard scripts/verbs/*[a-z]))
 .PHONY: help $(verbs)
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
-# As the user wrote it: a $ in CMD is the guest's, not make's.
+# make must not expand a $ in CMD: it is for the guest's shell.
 override export CMD := $(value CMD)
 
 help:

@@ -4,9 +4,9 @@
 
 usage: each.py TREE    (scripts/verbs/each calls this; PATCH=N picks a patch)
 
-The gates are in scripts/lib/gates. A result that is ok is kept in build/each/, under a
-name made of the trees before and after the patch, its message, and build/each/made-with,
-which tells of the harness and the tools. One that is not ok is tried again.
+The gates are in scripts/lib/gates. Results are kept in build/each/. The name of a result
+is a hash of the trees before and after the patch, its message, and build/each/made-with.
+That file describes the harness and the tools. A gate that failed runs again.
 """
 
 import hashlib
@@ -27,9 +27,8 @@ from harness import Problem, RESULTS, TOP, read, run, say
 KEPT = TOP / "build/each"
 LOGS = TOP / "build/logs"
 
-
-# A gate is run on a patch that touches such a file; for `option` and `test`, if the
-# series does, up to that patch. What is in rust/bindings/ only bindgen sees.
+# A gate runs on a patch that touches a matching file. The gates `option` and `test` run
+# if the series up to that patch has a matching file. Only bindgen reads rust/bindings/.
 FILES = {
     "every": r"",
     "last": r"$",
@@ -46,9 +45,9 @@ class Gate:
     def __init__(self, name, patches, config, counts, says):
         self.name, self.config, self.counts, self.says = name, config, counts, says
         self.patches = patches
-        # One log can be for several gates.
+        # Gates with the kernel `lint` share a log.
         self.not_about = {"c": (".rs",), "rust": (".c", ".h")}.get(patches, ())
-        # Its exit status is one of the harness's own.
+        # The exit status is one of verdict.CODES.
         self.has_code = config not in ("none", "lint")
 
     def applies(self, patch):
@@ -58,7 +57,7 @@ class Gate:
 
 
 class Patch:
-    """A commit of the series, or the base, which has the number 0."""
+    """A commit of the series, or the base, with the number 0."""
 
     def __init__(self, tree, number, commit, tip):
         self.number, self.commit, self.is_last = number, commit, commit == tip
@@ -67,7 +66,7 @@ class Patch:
         before = f"{commit}^" if number else tip
         self.trees = tree.git("rev-parse", f"{before}^{{tree}}", f"{commit}^{{tree}}").split()
         self.touched = self.changed(tree, before, commit) if number else []
-        # What the series has added or changed so far.
+        # Files that the series has added or changed up to this patch.
         self.series = self.changed(tree, "--diff-filter=d", "base", commit)
 
     @staticmethod
@@ -76,16 +75,16 @@ class Patch:
 
 
 class Each:
-    """The series as it is now, and what is known of it."""
+    """The series at the start, and the known results."""
 
     def __init__(self, tree, gates, only=""):
         tree = series.Tree(tree)
         self.sources = Path(f"{tree.path}-each")
-        # Not `applied` from here on: make patches may move it meanwhile.
+        # Do not use `applied` below: make patches may move it meanwhile.
         self.tip = tree.commit_id("applied")
         commits = tree.series(self.tip)
         if not commits:
-            raise Problem("there are no patches in patches/; get them back with git")
+            raise Problem("there are no patches in patches/; restore them with git")
         if only and not (only.isdigit() and 1 <= int(only) <= len(commits)):
             raise Problem(f"PATCH={only}: give a number from 1 to {len(commits)}")
         self.base = Patch(tree, 0, tree.commit_id("base"), self.tip)
@@ -105,7 +104,7 @@ class Each:
         return json.loads(text) if text else None
 
     def plan(self):
-        """[(patch, gate)] of what has no result that is ok."""
+        """Return [(patch, gate)] without a good result."""
         todo = []
         for patch in self.chosen:
             for gate in (g for g in self.gates if g.applies(patch)):
@@ -133,14 +132,14 @@ class Each:
                 (self.sources / f"obj-{gate.name}/unjudged").unlink(missing_ok=True)
 
     def judge(self, patch, gate, status, lines):
-        """(exit code, what is wrong, all that is said) of a gate's log and status."""
+        """Return (exit code, the complaint to show, all complaints) of a gate's log and status."""
         found = [d for d in diagnostics(lines) if not d["file"].endswith(gate.not_about or "\0")]
         said = sorted(d["what"] for d in found)
         if gate.counts == "new" and patch.number:
             of_base = self.result(gate, self.base)
             if not of_base or of_base["code"]:
                 return 6, "what the base says is not known", []
-            # As often as the base says it, it may be said again.
+            # A complaint is new if it is more frequent than on the base.
             known, new = Counter(of_base["said"]), []
             for one in found:
                 if known[one["what"]]:
@@ -153,7 +152,7 @@ class Each:
         errors = [d for d in found if d["error"] and status]
         if gate.counts == "none" or not patch.number:
             found = errors
-        # An error counts more than the warnings before it.
+        # Show an error rather than the warnings before it.
         text = (errors or found or [{"line": ""}])[0]["line"]
         if status:
             return (status if gate.has_code and status in verdict.CODES else 1,
@@ -168,7 +167,7 @@ class Each:
         new.replace(file)
 
     def cell(self, gate, patch):
-        """(what the table shows, exit code, what is wrong)"""
+        """Return (the text of the cell, exit code, complaint)."""
         if not gate.applies(patch):
             return "-", 0, ""
         known = self.result(gate, patch)
@@ -177,7 +176,7 @@ class Each:
         return "FAIL" if known["code"] else "ok", known["code"], known["text"]
 
     def table(self):
-        """(exit code, lines)"""
+        """Return (exit code, lines)."""
         width = max(len(gate.name) for gate in self.gates)
 
         def row(name, cells):
@@ -208,20 +207,23 @@ PLACES = [
                r"(?P<kind>(?:fatal )?error|warning|severe|critical): (?P<text>.*)", re.I),
     # kernel-doc
     re.compile(r"(?P<kind>Warning|Error): (?P<file>[^\s:]+\.\w+):\d+ (?P<text>.*)"),
-    # rustc, which tells the place in one of the next lines; linkers and all others
+    # linkers, rustc and others; rustc prints the place in one of the next lines
     re.compile(r"(?P<file>)(?P<text>.*?\b(?P<kind>warning|error)(?:\[\w+\])?: .*)", re.I),
 ]
 RUST_PLACE = re.compile(r"\s*--> (?P<file>[^\s:]+):\d+:\d+")
 
 
 def plain(path):
-    """A file's name in the tree, for one that is told from within an object directory."""
+    """Return a file's path relative to the tree; compilers run in an object directory."""
     return re.sub(r"^(?:.*/linux-each/)?(?:\.{1,2}/)*(?:obj-[\w-]+/)?", "", path)
 
 
 def diagnostics(lines):
-    """All warnings and errors: the line to show, and `what`, which stays the same
-    when the lines around it move. What is in a header is often said, and counts once."""
+    """Return all warnings and errors, each with the `line` to show, and `what`.
+
+    `what` has no line numbers, so it does not depend on the lines around it. Compilers
+    repeat a warning in a header; it counts once.
+    """
     found = {}
     for i, line in enumerate(lines):
         line = line.strip()
@@ -248,7 +250,7 @@ def last_words(lines):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    # Ctrl-C ends the gate, and then us, by its status.
+    # Ctrl-C stops the gate; run() then exits, because of the gate's status.
     signal.signal(signal.SIGINT, lambda *_: None)
     listed = subprocess.run([TOP / "scripts/lib/gates"], stdout=subprocess.PIPE, text=True, check=True)
     each = Each(sys.argv[1], [Gate(*line.split("\t")) for line in listed.stdout.splitlines()],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the harness's Python shares: where things are, how to speak, how to fail."""
+"""Functions and paths that the harness's Python programs share."""
 
 import sys
 import traceback
@@ -10,7 +10,7 @@ RESULTS = TOP / "build/results"
 
 
 class Problem(Exception):
-    """The work cannot be done; the text says why, and what to do."""
+    """The harness cannot do its work. The text gives the reason and the remedy."""
     code = 6
 
 
@@ -19,7 +19,7 @@ def say(text=""):
 
 
 def read(file):
-    """The text of a file, which is nothing if there is none."""
+    """Return the text of a file, or "" if it cannot be read."""
     try:
         return Path(file).read_bytes().decode(errors="replace")
     except OSError:
@@ -27,8 +27,10 @@ def read(file):
 
 
 def run(main):
-    """End the program as main() tells; with the code of a Problem, or with 6 after a
-    bug of ours, as no other status than the one meant may come of that."""
+    """Exit with the return value of main(), or with the code of a Problem.
+
+    Any other exception is a bug of the harness: exit with 6.
+    """
     try:
         sys.exit(main())
     except Problem as problem:

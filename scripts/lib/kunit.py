@@ -1,22 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What `make kunit` has to judge, for verdict.py.
+"""Prepare the results of `make kunit` for verdict.py.
 
 usage: kunit.py --tree LINUX --programs DIRECTORY --dir DIR
 
-DIR has the console.log of a kernel with KUnit, the negative.log of the build of
-the programs in DIRECTORY, and in negative/ the objects made from them. It gets:
+DIR has the console.log of a kernel with KUnit, the negative.log of the build of the
+programs in DIRECTORY, and their objects in negative/. DIR gets:
 
-test.ktap      what KUnit said on the console
-negative.ktap  how the builds of the programs went
-ours           the tests that must be in there, one a line
+test.ktap      KUnit's output on the console
+negative.ktap  the results of the builds of the programs
+ours           the tests that must be in these two, one per line
 
-A program tells in a comment what must be wrong with its next line:
+A comment in a program announces an error in the next line:
 
     // error: [CODE ][TEXT]
 
-CODE is rustc's, TEXT must be in rustc's message. A program must have these
-errors and no others; one without such a comment must build.
+CODE is rustc's error code, and TEXT is a part of rustc's message. A program must have
+these errors and no others. A program without this comment must build.
 """
 
 import argparse
@@ -30,15 +30,17 @@ from harness import read
 from verdict import STAMP, kernel_lines
 
 KTAP = "KTAP version 1"
-# Of doctests, only a fence with `text` is none, or one with `ignore,compile_fail`: the
-# kernel cannot try that, and the programs can. One with `ignore` alone, say, counts: it
-# will be missed, as no test of ours may be left out in silence.
+# Code fences that are no doctests. The kernel cannot run `ignore,compile_fail`; the
+# programs in scripts/compile-fail test these cases. A fence with only `ignore` counts
+# as a doctest that did not run, so that no test of ours is skipped silently.
 NO_TEST = ("text", "ignore,compile_fail")
 
 
 def tests_in(path, old, new):
-    """The tests at the lines of a file that are not old: doctests by place, KUnit's by suite
-    and name."""
+    """Return the tests in the lines of `new` that `old` lacks.
+
+    A doctest is named by its place, a KUnit test by its suite and name.
+    """
     added = {n for tag, _, _, first, end in difflib.SequenceMatcher(None, old, new, False).get_opcodes()
              if tag != "equal" for n in range(first + 1, end + 1)}
     found, suite, fence, test, macro = [], None, None, False, False
@@ -49,7 +51,7 @@ def tests_in(path, old, new):
             if fence is None:
                 fence = match[1]
                 if number in added and match[2].strip() not in NO_TEST and path.startswith("rust/kernel/"):
-                    # Of what is passed to a macro, rustdoc tells the line before.
+                    # For a macro's argument, rustdoc gives the line before.
                     found.append(f"rust_doctests_kernel/{path}:{number - macro}")
             elif match[1] == fence:
                 fence = None
@@ -64,7 +66,7 @@ def tests_in(path, old, new):
 
 
 def ours(tree):
-    """The tests that the series adds to the kernel's Rust code."""
+    """Return the tests that the series adds to the kernel's Rust code."""
     def git(*args, check=True):
         return series.run(["git", "-C", str(tree), *args], check).stdout.decode(errors="surrogateescape")
     paths = (git("diff", "--no-renames", "--diff-filter=d", "--name-only", "base", "--", "*.rs")
@@ -75,7 +77,7 @@ def ours(tree):
 
 
 def ktap(said):
-    """KUnit's part of what the kernel said. The name of a doctest becomes its place."""
+    """Return KUnit's part of the kernel's lines, with a doctest's place as its name."""
     lines = [STAMP.sub("", line) for line in said]
     if KTAP not in lines:
         return ""
@@ -95,7 +97,7 @@ def ktap(said):
 
 
 def errors_in(log):
-    """[(program, line, code, text, all of it)]: the errors, the first two None if elsewhere."""
+    """Return [(program, line, code, text, full line)]; outside a program, the first two are None."""
     found = []
     for line in log.splitlines():
         match = re.match(r"(?:(\S+):(\d+):\d+: )?error(?:\[(E\d{4})\])?: (.*)", line)
@@ -107,7 +109,7 @@ def errors_in(log):
 
 
 def judge_build(source, errors, built):
-    """What is wrong with the outcome of the build of a program: [] if nothing."""
+    """Return the complaints about the build of a program: [] if it is as announced."""
     wanted = [(number + 1, match[1], match[2].strip()) for number, line in enumerate(source.splitlines(), 1)
               if (match := re.match(r"\s*// error: (E\d{4}\b)?\s*(.*)", line))]
 
@@ -124,7 +126,7 @@ def judge_build(source, errors, built):
 
 
 def negative(sources, log, objects):
-    """KTAP of the builds."""
+    """Return the results of the builds as KTAP."""
     errors = errors_in(log)
     lines = []
     for number, file in enumerate(sources, 1):

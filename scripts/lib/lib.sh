@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash
-# What all verbs share: where things are, how to speak, how to wait. A verb
-# sources it first, and then is in Bash's strict mode.
+# shellcheck shell=bash disable=SC2034
+# Functions and variables that all verbs share. Each verb sources this file first.
 set -euo pipefail
 
-# The caller's make must not steer the kernel's make, nor his git, locale or
-# compiler cache settings what we make.
+# The caller's make, git, locale and compiler settings must not affect the build.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
 unset ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT KCFLAGS KRUSTFLAGS RUSTFLAGS
@@ -19,29 +17,28 @@ cache=${EXITHAND_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/exithand}
 tools=$cache/tools
 CONFIG=${CONFIG:-default}
 BASE=${BASE:-}
-# Not the user's to set: scripts/verbs/mutants names a mutant here, and
-# scripts/verbs/bases a kernel that it has laid out.
+# Only verbs set these three. scripts/verbs/mutants sets MUTANT to the mutant's name.
+# scripts/verbs/bases sets OTHER to the kernel to test. scripts/verbs/each sets EACH=1.
 MUTANT=${MUTANT:-}
 OTHER=${OTHER:-}
-# And scripts/verbs/each says that it is it.
 EACH=${EACH:-}
 V=${V:-}
 export EXITHAND_CACHE=$cache CONFIG BASE MUTANT OTHER EACH V PYTHONPATH=$lib
 
-# -- speak ------------------------------------------------------------------
+# -- messages ---------------------------------------------------------------
 
-# Everything but the guest's own output goes to stderr.
+# The guest's output goes to stdout, all messages go to stderr.
 note() { printf '%s\n' "$*" >&2; }
 
-# die WHAT-IS-WRONG; WHAT-TO-DO
+# die PROBLEM; REMEDY: print both, exit with code 6.
 die() {
 	printf 'exithand: %s\n' "$*" >&2
 	exit 6
 }
 
-# step NAME TEXT COMMAND...: run COMMAND with its output in $log, which is
-# build/logs/NAME.log (V=1: also on the terminal), and say every 20 s that it is
-# still at it.
+# step NAME TEXT COMMAND...: run COMMAND and return its exit status. The output goes
+# to build/logs/NAME.log, which is $log afterwards. V=1 also shows it on the terminal.
+# Without V=1, a progress message appears every 20 s.
 step() {
 	local name=$1 text=$2 start=$SECONDS status=0 beat
 	shift 2
@@ -53,7 +50,7 @@ step() {
 	else
 		note "== $text"
 		(
-			# A read that never comes leaves no stray sleep behind.
+			# Use read -t as a timer: a killed subshell would leave a sleep process behind.
 			exec {never}<> <(:)
 			for ((i = 1; ; i++)); do
 				read -rt 1 -u "$never" || kill -0 $$ 2>/dev/null || exit
@@ -63,7 +60,7 @@ step() {
 		beat=$!
 		disown
 		"$@" >"$log" 2>&1 </dev/null || status=$?
-		# Not TERM: one that has only just been forked would still run our EXIT trap.
+		# Not TERM: a subshell that was just forked would run our EXIT trap.
 		kill -KILL "$beat" 2>/dev/null || true
 	fi
 	if [ "$((SECONDS - start))" -ge 5 ]; then
@@ -72,9 +69,8 @@ step() {
 	return "$status"
 }
 
-# why: the reason why the step of $log failed, in its own words. pip tries again
-# and again where it cannot reach its index, and its last word is then that it
-# found no version.
+# why: print the line of $log that tells why the step failed. The first expression is
+# for pip: if it cannot reach its index, its last line only says "no version found".
 why() {
 	local reason
 	reason=$(sed -n "s/.* after connection broken by '\(.*\)': .*/\1/p; s/^[EW]: //p" "$log")
@@ -82,10 +78,10 @@ why() {
 	printf '%s' "${reason%%$'\n'*}"
 }
 
-# -- wait -------------------------------------------------------------------
+# -- locks and limits -------------------------------------------------------
 
-# lock FILE TEXT: hold FILE until this process ends. The scripts that it calls need
-# not wait for this clone's lock again.
+# lock FILE TEXT: lock FILE until this process ends; TEXT names the other holder.
+# The scripts that this process calls inherit the lock of the clone.
 lock() {
 	[ "$1" != "${EXITHAND_LOCKED:-}" ] || return 0
 	mkdir -p "$(dirname "$1")"
@@ -97,35 +93,34 @@ lock() {
 	[ "$1" != "$build/lock" ] || export EXITHAND_LOCKED=$1
 }
 
-# lock_clone: no script changes build/ without it.
+# lock_clone: a script must hold this lock while it changes build/.
 lock_clone() { lock "$build/lock" "another run in this clone"; }
 
-# seconds NAME DEFAULT: set $limit to the user's variable of that name, if there
-# is one.
+# seconds NAME DEFAULT: set $limit to the user's variable NAME, or to DEFAULT.
 seconds() {
 	limit=${!1:-$2}
 	[[ $limit =~ ^[1-9][0-9]*$ ]] || die "$1=$limit; give seconds"
 }
 
-# need_space DIR MIB: before something large is written below DIR.
+# need_space DIR MIB: die if the file system of DIR has less free space.
 need_space() {
 	local free
 	mkdir -p "$1"
 	free=$(df --output=avail -BM "$1" | tail -n 1 | tr -dc 0-9)
 	if [ "$free" -lt "$2" ]; then
-		die "no space: $1 has $free MiB free, this needs $2; free some, or set EXITHAND_CACHE (downloads) or move the clone (build/)"
+		die "no space: $1 has $free MiB free, but $2 are needed; free some space, or set EXITHAND_CACHE (downloads) or move the clone (build/)"
 	fi
 }
 
 # -- which kernel -----------------------------------------------------------
 
-# kgit ARGS...: git, the same whatever the user has set up.
+# kgit ARGS...: git without the user's configuration.
 kgit() {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git -c safe.directory='*' "$@"
 }
 
-# Where the kernel tree and what is built from it live: in build/, or for a
-# tree of the user's own in a directory of its own below it.
+# $work has the kernel tree and the files built from it: build/, or a directory below
+# it for each KDIR.
 KDIR=${KDIR:-}
 export KDIR
 if [ -n "$KDIR" ]; then
@@ -134,31 +129,27 @@ if [ -n "$KDIR" ]; then
 	work=$build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c1-8)
 elif [ -n "$OTHER" ]; then
 	work=$build/bases/$OTHER
-	[ -d "$work/linux" ] || die "OTHER=$OTHER: no such kernel here; make bases lays them out, and keeps those that fail"
+	[ -d "$work/linux" ] || die "OTHER=$OTHER: this kernel is not laid out; make bases lays kernels out, and keeps a kernel that fails"
 else
 	work=$build
 fi
 tree=$work/linux
-# The sources of this kernel, and what is built from them. An object directory
-# just below the sources makes all paths relative, so that the unpatched and
-# the patched kernel share ccache's objects.
+# $src has the sources of this kernel, $obj the objects. Because $obj is directly below
+# $src, kbuild uses relative paths. So all trees share ccache's objects.
 src=$tree${BASE:+-base}${MUTANT:+-mutant}${EACH:+-each}
 obj=$src/obj-$CONFIG
-# shellcheck disable=SC2034 # used by the scripts that source this
 jobs=${JOBS:-$(nproc)}
-# With checkers in the kernel all takes longer.
-# shellcheck disable=SC2034 # used by the scripts that source this
+# The debugging kernels run several times slower.
 slow=1
 if [[ $CONFIG = debug || $CONFIG = kcsan ]]; then
-	# shellcheck disable=SC2034
 	slow=10
 	export MEMORY=${MEMORY:-2G}
 fi
 
 # -- tools ------------------------------------------------------------------
 
-# The tools, all of one set, whatever else the user has in PATH: a rustup in
-# ~/.cargo/bin or another Python must not leak into the kernel's build.
+# With apt, use only the distribution's tools: a rustup in ~/.cargo/bin or another
+# Python in the user's PATH must not affect the kernel's build.
 distro=$(. /etc/os-release 2>/dev/null; printf '%s-%s' "${ID:-unknown}" "${VERSION_ID:-}")
 if command -v apt-get >/dev/null; then
 	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -168,15 +159,14 @@ fi
 PATH=$tools/bin:$PATH
 export PATH
 
-# What the harness itself takes from pip.
 python_packages=(pytest==9.2.0 virtme-ng==1.42)
 
-# venv_of PACKAGE==VERSION...: the directory of the virtual environment that has these.
+# venv_of PACKAGE==VERSION...: print the directory of the virtual environment for them.
 venv_of() { (IFS=-; printf '%s/%s' "$tools" "${*//==/-}"); }
 python=$(venv_of "${python_packages[@]}")/bin
 
-# install_venv PACKAGE==VERSION...: have it. A virtual environment knows its own
-# path, so it is made in place, and marked when done.
+# install_venv PACKAGE==VERSION...: create that virtual environment unless it exists.
+# It contains its own path, so it cannot be renamed: the file `done` marks it complete.
 install_venv() {
 	local dir
 	dir=$(venv_of "$@")
@@ -195,7 +185,7 @@ fill_venv() {
 		"$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
 }
 
-# version_at_least MINIMUM TEXT: is the first version number in TEXT enough?
+# version_at_least MINIMUM TEXT: compare with the first version number in TEXT.
 version_at_least() {
 	local have
 	have=$(grep -oE '[0-9]+(\.[0-9]+)+' <<<"$2" | head -n 1)
@@ -203,10 +193,10 @@ version_at_least() {
 }
 
 # borrow PROGRAM CHECK ELSE 'SUITE...' 'OPTIONS' PACKAGE...: unless CHECK succeeds,
-# take PROGRAM from the first PACKAGE of the first of these Debian suites that has
-# them. It runs with that suite's C library, which has to be among the packages.
-# OPTIONS are put before the program's own; in them, $own is where the packages are.
-# ELSE tells what the user can do where that fails.
+# install PROGRAM, from the first PACKAGE, below $tools. The first of the Debian suites
+# that has all packages is used. PROGRAM runs with that suite's C library, so libc6 must
+# be among the packages. OPTIONS come before the program's arguments; $own in them is
+# the directory of the packages. ELSE tells the user what to do if this fails.
 borrow() {
 	"$2" || (
 		lock "$tools/lock" "another run that installs tools"
@@ -226,7 +216,7 @@ get_borrowed() {
 		for deb in "$new"/*.deb; do
 			dpkg-deb -x "$deb" "$new" || return
 		done
-		# Other programs of a package can be large.
+		# The other programs of a package can be large.
 		find "$new/usr/bin" -type f ! -name "$1" -delete || return
 		rm -rf "$new"/*.deb "$tools/${4:?}"
 		mv "$new" "$tools/$4" || return
@@ -242,8 +232,8 @@ get_borrowed() {
 	return 1
 }
 
-# kernel_source DIR SUITE PACKAGE[=VERSION]: download that linux-source package; its
-# tarball is DIR/linux.tar.xz, and DIR/version says: PACKAGE VERSION SUITE.
+# kernel_source DIR SUITE PACKAGE[=VERSION]: download a linux-source package. It
+# writes the tarball DIR/linux.tar.xz, and "PACKAGE VERSION SUITE" to DIR/version.
 kernel_source() {
 	local package=${3%%=*} deb
 	"$lib/deb" "$1" "$2" "$3" || return
@@ -255,7 +245,15 @@ kernel_source() {
 
 # -- build and check --------------------------------------------------------
 
-# kmake ARGS...: the kernel's make, with our tools.
+# second_tree TEXT MIB COMMIT: unless $src exists, make it a work tree of $tree.
+second_tree() {
+	[ ! -d "$src" ] || return 0
+	need_space "$work" "$2"
+	step "${src##*/linux-}-tree" "laying out $1" \
+		kgit -C "$tree" worktree add --quiet --force --detach "$src" "$3"
+}
+
+# kmake ARGS...: run the kernel's make with the harness's tools.
 kmake() {
 	local tool args=(LLVM=1 "CC=ccache clang")
 	for tool in rustc:RUSTC rustc:HOSTRUSTC rustdoc:RUSTDOC rustfmt:RUSTFMT \
@@ -263,17 +261,16 @@ kmake() {
 		args+=("${tool#*:}=$(command -v "${tool%:*}" || true)")
 	done
 	[ "$CONFIG" != arm64 ] || args+=(ARCH=arm64)
-	# Not in ccache's depend mode, which does not see that an assembler file has
-	# another in it (.incbin): an earlier kernel would be in the bzImage. The
-	# namespace keeps out what an earlier version of this line has put there.
+	# ccache's depend mode does not see files that .incbin includes: an old kernel
+	# would end up in the bzImage. The namespace excludes objects of that mode.
 	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 \
 		CCACHE_NODEPEND=1 CCACHE_NAMESPACE=whole \
 		KBUILD_BUILD_TIMESTAMP='@0' KBUILD_BUILD_USER=exithand KBUILD_BUILD_HOST=exithand \
 		make "${args[@]}" "$@"
 }
 
-# knows_maintainer TREE FILE: does MAINTAINERS there? For a new file the list for
-# all is not enough.
+# knows_maintainer TREE FILE: fail if MAINTAINERS of TREE has no entry for FILE. For a
+# new file, linux-kernel@ alone does not count.
 knows_maintainer() {
 	local all=linux-kernel@
 	! kgit -C "$tree" cat-file -e "base:$2" 2>/dev/null || all=
@@ -284,10 +281,10 @@ knows_maintainer() {
 	}
 }
 
-# -- run --------------------------------------------------------------------
+# -- virtual machine --------------------------------------------------------
 
-# new_run: a fresh directory $run that the guest shares; gone when we end. $at_exit
-# is a command for then.
+# new_run: make an empty directory $run, which the guest shares. The EXIT trap runs
+# the command $at_exit and removes $run.
 at_exit=:
 new_run() {
 	local name=$build/run.$BASHPID
@@ -297,13 +294,14 @@ new_run() {
 	trap '$at_exit; rm -rf "$build/run.$BASHPID".*' EXIT
 }
 
-# vm_py LIMIT TEXT OPTION...: vm.py on this kernel and $run.
+# vm_py LIMIT TEXT OPTION...: run vm.py on this kernel and $run.
 vm_py() {
 	PATH=$python:$PATH python3 "$lib/vm.py" --kernel "${boot_image:-$obj/arch/x86/boot/bzImage}" \
 		--dir "$run" --limit "$1" --say "$2" "${@:3}"
 }
 
-# release_clone: keep the kernel that was built for this run, and let others build.
+# release_clone: copy the kernel into $run and release the lock, so that another run in
+# this clone can build.
 release_clone() {
 	boot_image=$run/bzImage
 	cp "$obj/arch/x86/boot/bzImage" "$boot_image"
@@ -311,8 +309,8 @@ release_clone() {
 	flock -u "$lock_fd"
 }
 
-# in_vm LIMIT [TEXT] [OPTION...]: run $run/cmd in this kernel's virtual machine.
-# vm_end tells how the guest ended. The options are vm.py's.
+# in_vm LIMIT [TEXT] [OPTION...]: run $run/cmd in the virtual machine with this kernel.
+# OPTION is one of vm.py. vm.py's exit code is in $vm_end afterwards.
 in_vm() {
 	vm_end=0
 	[ -z "${2:-}" ] || note "== $2"
@@ -320,19 +318,19 @@ in_vm() {
 	[ "$vm_end" -lt 128 ] || exit "$vm_end" # Ctrl-C
 }
 
-# look_for_leaks: have the guest do so in the end, if its kernel can.
+# look_for_leaks: if the kernel has kmemleak, the guest scans for leaks at its end.
 look_for_leaks() {
 	! grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "$obj/.config" || touch "$run/look-for-leaks"
 }
 
-# selftests_cmd SELECTION...: have $run/cmd run these of the installed selftests
-# (options of the kernel's run_kselftest.sh), and show what fails or is skipped, and
-# lines that match $tests_show. $tests_env has variables for the tests.
+# selftests_cmd OPTION...: make $run/cmd run the installed selftests with these options
+# of run_kselftest.sh. The terminal shows failed and skipped tests, and lines that match
+# $tests_show. $tests_env has variables for the tests.
 selftests_cmd() {
 	local show="^(not ok|ok .*# SKIP)|^# +not ok${tests_show:+|$tests_show}"
 	cat >"$run/cmd" <<-EOF
 		uname -r >uname
-		# The runner appends to /dev/stdout, which virtme-ng points elsewhere.
+		# The runner appends to /dev/stdout, which virtme-ng redirects.
 		ln -sfn /proc/self/fd/1 /dev/stdout
 		export DURATION=1 # of each case in proc-maps-race; 5 s by itself
 		cd $(printf %q "$obj/tests")
@@ -343,14 +341,8 @@ selftests_cmd() {
 	look_for_leaks
 }
 
-# verdict KIND: say how it went, and end with the exit code for it.
+# verdict KIND: print the result of the run and return its exit code.
 verdict() {
 	python3 "$lib/verdict.py" "$1" --dir "$run" --vm-end "$vm_end" \
 		--results "$results" --config "$CONFIG${BASE:+-base}"
 }
-
-# For scripts that have not been adapted yet.
-unlock() { flock -u "$lock_fd"; }
-why_pip_failed() { why; }
-# shellcheck disable=SC2034
-vng=$python

@@ -4,11 +4,11 @@
 
 usage: regress.py [--again] RESULTS SUITE|SUITE:PROGRAM...
 
-RESULTS has verdict.py's summaries, regress-base-N.json and regress-patched-N.json
-of the Nth round; of several, a test's best one counts. A test must not pass on the
-base only, nor fail on the patched kernel only; the console must not say more, and each
-of the suites and programs must have run on both. --again prints the options by which
-run_kselftest.sh runs what differs.
+RESULTS has the summaries of verdict.py for round N: regress-base-N.json and
+regress-patched-N.json. If there are several rounds, the best result of a test counts.
+These are errors: a test that passes only on the base; a test that fails only on the
+patched kernel; a complaint of the patched kernel only; a suite or program that did not
+run on both. --again prints the options of run_kselftest.sh for the tests that differ.
 """
 
 import json
@@ -20,7 +20,7 @@ from pathlib import Path
 import harness
 from verdict import CODES, OURS
 
-# A run that ended so is no measure of anything.
+# Runs with these exit codes cannot be compared.
 FATAL = (4, 5, 6, 7, 9)
 BEST = ("pass", "skip", "fail")
 
@@ -33,7 +33,7 @@ class Side:
             self.codes |= set(summary.get("codes", [6]))
             seen = Counter()
             for test in summary.get("tests", []):
-                # Some have the path of a file in their name.
+                # The names of some tests contain the path of a file.
                 name = re.sub(r"/\S*/tests/", "", test["name"])
                 seen[name] += 1
                 name += f" ({seen[name]})" if seen[name] > 1 else ""
@@ -42,7 +42,7 @@ class Side:
 
 
 def selected_by(program, selected):
-    """The suite or program that was asked for and that this one belongs to."""
+    """Return the selected suite or program that this program belongs to."""
     return next((s for s in sorted(selected, key=len, reverse=True)
                  if program in (s, s.replace("/", ":")) or program.startswith(s + ":")), None)
 
@@ -73,7 +73,7 @@ def main():
         ran = {selected_by(p, selected) for p in side.programs.values()}
         wrong += [f"{side.name}: no test of {s} ran" for s in selected if s not in ran]
     if 3 in patched.codes - base.codes:
-        wrong.append("patched: the kernel complained, and does not on the base")
+        wrong.append("patched: the kernel complained; the base did not")
 
     for s in selected:
         both = Counter((base.tests.get(n), r) for n, r in patched.tests.items()

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The series as mails: who sends it, to whom, as which version.
+"""Write and check the series as mails.
 
 usage: send.py inputs | write TREE DIR | check TREE DIR   (scripts/verbs/send calls these)
 
-inputs  fail unless FROM, VERSION and RFC are what they must be, and this repository
-        has that version of the series
-write   the mails into DIR
-check   fail unless the mails in DIR are in order, and give the commits of TREE
+inputs  fail unless FROM, VERSION and RFC are valid, and this repository has that version
+        of the series
+write   write the mails into DIR
+check   fail unless the mails in DIR are correct and give the commits of TREE
 """
 
 import email
@@ -25,7 +25,7 @@ import series
 from harness import Problem, TOP
 
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d-]+\.)+[a-z\d-]+", re.I | re.A)
-# Whom get_maintainer.pl names as these is written to; all others get a copy.
+# Recipients with these roles in get_maintainer.pl's output go to To:, all others to Cc:.
 MAINTAINS = ("maintainer", "supporter", "odd fixer")
 
 
@@ -34,12 +34,12 @@ class Wrong(Problem):
 
 
 def sender():
-    """(name, address) of FROM."""
+    """Return (name, address) of FROM."""
     given = os.environ.get("FROM", "").strip()
     parts = re.fullmatch(r'"?([^<>"@]*[^\W\d_][^<>"@]*?)"? *<([^<>\s]+)>', given)
     if not parts or not given.isprintable() or not ADDRESS.fullmatch(parts[2]):
-        raise Problem((f"FROM={given!r}: that is no name and address" if given
-                       else "nobody to send it as") + "; make send FROM='Name <address>'")
+        raise Problem((f"FROM={given!r}: not a name and an address" if given
+                       else "FROM, the sender, is missing") + "; make send FROM='Name <address>'")
     return parts[1], parts[2]
 
 
@@ -62,9 +62,9 @@ def own_git(*args, check=True):
 
 
 def tagged(number):
-    """{name: bytes} of the patches in this repository's tag for that version, or None.
+    """Return {name: bytes} of the patches in the tag of that version, or None.
 
-    Whoever sends a version tags it; the tag is the one record of what was sent.
+    The sender tags each version. The tag is the only record of a sent version.
     """
     tag = f"refs/tags/v{number}"
     if not own_git("rev-parse", "-q", "--verify", tag + "^{commit}", check=False):
@@ -80,22 +80,22 @@ def check_inputs():
     number = version()
     if number > 1 and not tagged(number - 1):
         raise Problem(f"VERSION={number}: this repository has no tag v{number - 1} to compare with;"
-                      f" git tag v{number - 1} COMMIT, for the commit that was sent")
+                      f" git tag v{number - 1} COMMIT, with the commit that was sent")
     if number > 1 and not re.search(rf"^changes (since|from) v{number - 1}\b", cover_letter()[2],
                                     re.I | re.M):
         raise Problem(f"VERSION={number}: patches/0000-cover-letter.txt has no section \"Changes"
-                      f" since v{number - 1}\"; say there what has changed, and why")
-    # What is sent is what the tag will name.
+                      f" since v{number - 1}\"; list the changes and the reasons there")
+    # The tag must name exactly the patches that are sent.
     if own_git("status", "--porcelain", "--", "patches"):
         raise Problem("patches/ has changes that are not committed; commit them, so that"
                       f" the tag v{number} can name what was sent")
     if tagged(number) not in (None, {p.name: p.read_bytes() for p in series.our_patches()}):
-        raise Problem(f"tag v{number} holds another series, that was sent;"
+        raise Problem(f"tag v{number} holds another series, which was already sent;"
                       f" make send VERSION={number + 1}")
 
 
 def cover_letter():
-    """(subject, [(name, address)] of who gets a copy of all, text) of ours."""
+    """Return (subject, [(name, address)] of Cc:, text) of the cover letter."""
     header, text = series.COVER.read_text().split(series.MARKER)[0].split("\n\n", 1)
     header = email.message_from_string(header)
     subject = re.sub(r"^\[[^]]*\] *", "", header["Subject"] or "")
@@ -109,14 +109,14 @@ class Mails:
         self.tree, self.path = series.Tree(tree), Path(path)
         self.env = series.git_env()
         self.env["GIT_COMMITTER_NAME"], self.env["GIT_COMMITTER_EMAIL"] = sender()
-        # As git writes it: some drop a dot at the end, for one.
+        # git normalizes the name; for example, it drops a dot at the end.
         self.who = self.tree.git("var", "GIT_COMMITTER_IDENT", env=self.env).rsplit(" ", 2)[0]
 
     def files(self):
         return sorted(self.path.glob("*.patch"))
 
     def commits(self, patches):
-        """The last of the commits that {name: patch} makes on the base, as the sender's."""
+        """Apply {name: patch} to the base with the sender as author; return the last commit."""
         with tempfile.TemporaryDirectory(prefix="exithand-send.") as tmp:
             for name, patch in patches.items():
                 header, body = re.split(rb"^From: .*\n(?: .*\n)*", patch, maxsplit=1, flags=re.M)
@@ -133,7 +133,7 @@ class Mails:
                 raise Problem(f"the series of tag v{number - 1} does not apply to {self.tree.version},"
                               " so there is no range-diff; make one on its own base by hand,"
                               " and send with git format-patch") from problem
-            # A patch that was rewritten in large parts is the same one still.
+            # With this factor, range-diff still pairs patches that were largely rewritten.
             options += [f"-v{number}", f"--range-diff=base..{earlier}", "--creation-factor=80"]
         tip = self.commits({p.name: p.read_bytes() for p in series.our_patches()})
         self.tree.git("format-patch", "--quiet", *series.FORMAT, *options, "-o", str(self.path),
@@ -148,8 +148,8 @@ class Mails:
         self.address(cover, to, cc)
 
     def recipients(self, patch):
-        """Who is to be written to, and who gets a copy."""
-        # No git: what is laid out here has no history, only us.
+        """Return ([(name, address)] for To:, the same for Cc:)."""
+        # No git: the history of the tree has only our commits.
         said = series.run(["perl", "scripts/get_maintainer.pl", "--no-tree", "--no-git",
                            "--no-git-fallback", "--rolestats", str(patch)], cwd=self.tree.path,
                           env=dict(self.env, HOME=str(self.path))).stdout.decode()
@@ -157,18 +157,18 @@ class Mails:
         for line in said.splitlines():
             found = re.match(r"(.+?) \(([a-z ]+)[:)]", line)
             if not found:
-                raise Problem(f"get_maintainer.pl says what is not understood: {line}")
+                raise Problem(f"a line of get_maintainer.pl is not understood: {line}")
             group = to if found[2] in MAINTAINS else lists if found[2].endswith("list") else cc
             group.append(email.utils.parseaddr(found[1]))
-        # Nobody maintains it: the list that is about it, else the one that is about all.
+        # Without a maintainer, write to the subsystem's lists, else to linux-kernel.
         return to or [l for l in lists if "linux-kernel@" not in l[1]] or lists, cc + lists
 
     @staticmethod
     def address(mail, to, cc):
-        """Add the recipients, each once and on a line of its own, to a mail's header."""
+        """Add the recipients to a mail's header, each once and on a separate line."""
         to = dict.fromkeys(to)
         cc = [one for one in dict.fromkeys(cc) if one not in to and one[1] not in [a for _, a in to]]
-        # Written as a name and an address, if it is somewhere.
+        # If an address is there both with and without a name, keep the one with a name.
         cc = [one for one in cc if one[0] or one[1] not in [a for n, a in cc if n]]
         header, body = mail.read_bytes().split(b"\n\n", 1)
         for name, some in (("To", to), ("Cc", cc)):
@@ -177,16 +177,15 @@ class Mails:
         mail.write_bytes(header + b"\n\n" + body)
 
     def fill_in(self, cover):
-        """Our text into git's cover letter, which has the shortlog and the diffstat."""
+        """Put our text into git's cover letter, which has the shortlog and the diffstat."""
         subject, _, text = cover_letter()
-        # No base-commit: the base is a distribution's package, the commit that
-        # it is laid out as here is nobody else's, and that package differs from
-        # the tag in files of the distribution's own. So it is said in words.
+        # No base-commit: the base is a distribution's package, and its commit exists
+        # only in this tree. The package also has files that the kernel's tag lacks.
         kernel, package = re.fullmatch(r"Linux (\S+) \((.*)\)", self.tree.version).groups()
         text += (f"\n\nBase: v{kernel} (as packaged by Debian, {package},\n"
                  "hence no base-commit). There are no prerequisite patches.")
         header, body = cover.read_text().split("\n\n", 1)
-        # git 2.39 encodes neither of them here.
+        # git 2.39 does not encode these two headers.
         name, address = self.who[:-1].rsplit(" <", 1)
         header = re.sub(r"^From: .*(\n .*)*", lambda _: "From: " + email.utils.formataddr((name, address)),
                         header, flags=re.M)
@@ -199,8 +198,10 @@ class Mails:
         cover.write_text(f"{header}\n\n{body}")
 
     def check(self):
-        """That git am gives the series again, and that each mail is signed off and goes to
-        somebody. (That it is from who has signed it off, checkpatch asks.)"""
+        """Fail unless git am gives the series, and each mail has a sign-off and recipients.
+
+        (checkpatch tests that the author and the sign-off are the same.)
+        """
         cover, *patches = self.files()
         applied, fresh = (self.tree.git("log", "--reverse", "--format=%T", f"base..{c}")
                           for c in ("applied", self.tree.am(patches)))
@@ -209,7 +210,8 @@ class Mails:
             mail = email.message_from_bytes(file.read_bytes(), policy=email.policy.default)
             signed = re.findall(r"^Signed-off-by: (.*)$", mail.get_content().split("\n---\n")[0], re.M)
             if file is not cover and signed != [self.who]:
-                wrong.append(f"{file.name}: is signed off by {' and '.join(signed) or 'nobody'}, not {self.who}")
+                wrong.append(f"{file.name}: is signed off by {' and '.join(signed) or 'nobody'},"
+                             f" not {self.who}")
             if not mail["To"]:
                 wrong.append(f"{file.name}: is to nobody")
             wrong += [f"{file.name}: goes to <{one.addr_spec}>, which is no mail address"

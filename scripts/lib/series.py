@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The series, in its three forms: patches/, the source folders, a kernel tree.
+"""Keep the three forms of the series alike: patches/, the source folders, a kernel tree.
 
 usage: series.py apply|sync|fold|verify TREE, or series.py agree
 
-apply   put patches/ on the tree as commits, if they are not there yet
+apply   apply patches/ to the tree as commits, unless that is done
 sync    copy edits in the source folders to the tree's files (not its commits)
-fold    take edits in the folders and commits in the tree back into patches/
-verify  fail unless `git am` of patches/ gives the tree's commits, no blank amiss
-agree   fail unless patches/ and the folders hold the same added files
+fold    put edits in the folders and commits in the tree into patches/
+verify  fail unless `git am` of patches/ gives the tree's commits, without whitespace errors
+agree   fail unless patches/ and the folders have the same added files
 
-In TREE, a git tree of the kernel, the tag `base` is the plain kernel, the tag
-`applied` is what patches/ gave, and the branch `exithand` is where one works.
+TREE is a git tree of the kernel. The tag `base` is the unpatched kernel, the tag
+`applied` is patches/ applied to it, and the branch `exithand` is for the user's work.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ from harness import TOP, Problem, say
 PATCHES = TOP / "patches"
 COVER = PATCHES / "0000-cover-letter.txt"
 MARKER = "<!-- below: written by `make patches` -->"
-# Files which the series adds below the kernel's directory live in our folder.
+# {folder: directory of the kernel}: the folder has the files that the series adds there.
 FOLDERS = {
     "rust": "rust",
     "fs-proc-exithand": "fs/proc/exithand",
@@ -38,7 +38,7 @@ FOLDERS = {
     "tools-testing-selftests": "tools/testing/selftests",
 }
 JUNK = re.compile(r"(^|/)(\.#.*|#.*#|.*~|.*\.(swp|orig|rej|pyc)|__pycache__)(/|$)")
-# With git_env(), the same bytes whatever git the user has set up.
+# With git_env(), the output does not depend on the user's git configuration.
 FORMAT = ["--zero-commit", "--no-signature", "--abbrev=12", "--numbered", "--no-renames", "--stat=72"]
 
 
@@ -63,7 +63,7 @@ def run(args, check=True, **kw):
 
 
 def our_patches():
-    return sorted(p for p in PATCHES.glob("[0-9]*.patch"))
+    return sorted(PATCHES.glob("[0-9]*.patch"))
 
 
 def patches_digest():
@@ -74,7 +74,7 @@ def patches_digest():
 
 
 def to_folder(path):
-    """The file in our folders for the kernel's path, or None."""
+    """Return the file in our folders for the kernel's path, or None."""
     for folder, prefix in FOLDERS.items():
         if path.startswith(prefix + "/"):
             return TOP / folder / path[len(prefix) + 1:]
@@ -82,21 +82,21 @@ def to_folder(path):
 
 
 def folder_files():
-    """{path in the kernel: (mode, bytes)} of all files in our folders."""
+    """Return {path in the kernel: (mode, bytes)} of all files in our folders."""
     return {f"{prefix}/{rel}": read(file)
             for folder, prefix in FOLDERS.items() for file in (TOP / folder).rglob("*")
             if file.is_file() and not JUNK.search(rel := str(file.relative_to(TOP / folder)))}
 
 
 def read(file):
-    """(mode, bytes), or None if there is no such file."""
+    """Return (mode, bytes), or None if the file does not exist."""
     if not file.is_file():
         return None
     return ("100755" if os.access(file, os.X_OK) else "100644"), file.read_bytes()
 
 
 def write(file, content):
-    """Make the file hold the content; leave it and its date if it does."""
+    """Write the content to the file, or remove it (None). An equal file keeps its date."""
     if read(file) == content:
         return
     if content is None:
@@ -130,15 +130,12 @@ class Tree:
     def commit_id(self, name):
         return self.git("rev-parse", "-q", "--verify", name + "^{commit}", check=False).strip()
 
-    def applied_digest(self):
-        return harness.read(self.applied_file)
-
     def mark_applied(self, commit):
         self.git("update-ref", "refs/tags/applied", commit)
         self.applied_file.write_text(patches_digest())
 
     def blob(self, commit, path):
-        """(mode, bytes) of path in the commit, or None."""
+        """Return (mode, bytes) of path in the commit, or None."""
         line = self.git("ls-tree", "-z", commit, "--", path)
         if not line:
             return None
@@ -146,11 +143,11 @@ class Tree:
         return mode, run(["git", "-C", str(self.path), "cat-file", "blob", blob]).stdout
 
     def paths(self, *args):
-        """What git prints for these, a path each, of the directories that ours are for."""
+        """Return the paths that this git command prints for the directories of FOLDERS."""
         return {p for p in self.git(*args, "-z", "--", *FOLDERS.values()).split("\0") if p}
 
     def added(self, commit):
-        """Paths in our directories which the series has added by that commit."""
+        """Return the paths in FOLDERS's directories that the series adds up to the commit."""
         return self.paths("diff", "--no-renames", "--name-only", "--diff-filter=A", "base", commit)
 
     def series(self, tip="HEAD"):
@@ -159,7 +156,7 @@ class Tree:
     # -- folders and work tree ------------------------------------------
 
     def synced(self):
-        """{path: digest} of what folders and work tree last agreed on."""
+        """Return {path: digest} as of the last time when folders and work tree agreed."""
         if not self.synced_file.exists():
             return {p: digest(self.blob("applied", p)) for p in self.added("applied")}
         lines = self.synced_file.read_text().splitlines()
@@ -172,22 +169,22 @@ class Tree:
             yield path, folders.get(path), read(self.path / path), synced.get(path, "-")
 
     def settle(self, both_ways):
-        """Bring folders and work tree together; return what each file became.
+        """Make folders and work tree agree; return {path: content}.
 
-        An edit in the folder goes to the work tree. One in the work tree goes
-        to the folder (both_ways), or is left alone.
+        An edit in a folder is copied to the work tree. With both_ways, an edit in the
+        work tree is copied to the folder; otherwise it stays in the work tree.
         """
         base = self.paths("ls-tree", "-r", "--name-only", "base")
         pairs = list(self.pairs())
         for path, folder, _, _ in pairs:
             if folder and path in base:
                 raise Problem(f"{to_folder(path).relative_to(TOP)}: the kernel already has {path};"
-                              f" edit it in {self.name}, and delete this one")
+                              f" edit it in {self.name}, and delete this file")
         clash = [p for p, folder, work, last in pairs
                  if folder != work and last not in (digest(folder), digest(work))]
         if clash:
             raise Problem(f"{clash[0]} was edited both in {to_folder(clash[0]).relative_to(TOP)}"
-                          f" and in {self.name}; make the two alike")
+                          f" and in {self.name}; make the two files equal")
         now, agreed = {}, self.synced()
         for path, folder, work, last in pairs:
             if folder != work and last == digest(folder):
@@ -205,7 +202,7 @@ class Tree:
     # -- state of the tree ----------------------------------------------
 
     def dirty(self):
-        """Paths with uncommitted changes that do not come from the folders."""
+        """Return the paths with uncommitted changes that do not come from the folders."""
         ours = {path for path, folder, work, last in self.pairs()
                 if work == folder or last == digest(work)}
         out = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
@@ -219,7 +216,7 @@ class Tree:
             raise Problem(f"{self.name} is not on its branch; `git -C {self.name} switch exithand`")
 
     def move_to(self, commit):
-        """Make the commit the branch's tip, touching no file that stays as it is."""
+        """Make the commit the branch's tip, without touching the work tree."""
         self.git("update-ref", "-m", "exithand: series", "refs/heads/exithand", commit)
         self.git("symbolic-ref", "HEAD", "refs/heads/exithand")
         self.git("reset", "--quiet", "--mixed", commit)
@@ -228,7 +225,10 @@ class Tree:
 
     @contextlib.contextmanager
     def scratch(self, commit):
-        """git at that commit, in a work tree without files: none of ours gets a new date."""
+        """Yield git in a second work tree at that commit, without files.
+
+        So git does not touch the dates of the tree's files.
+        """
         with tempfile.TemporaryDirectory(prefix="exithand.") as tmp:
             path = Path(tmp, "tree")
             self.git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(path), commit)
@@ -246,7 +246,7 @@ class Tree:
                 self.git("worktree", "remove", "--force", str(path), check=False)
 
     def am(self, patches):
-        """The commit that `git am` of these on the base gives."""
+        """Return the commit that `git am` of these patches on the base gives."""
         with self.scratch("base") as there:
             done = there("am", "--quiet", "--no-3way", "--whitespace=error-all",
                          "--committer-date-is-author-date", *map(str, patches), check=False) \
@@ -267,10 +267,10 @@ class Tree:
         else:
             errors = re.findall(r"^(?:error|fatal): (.*)$", said, re.M) or said.splitlines()[:1]
             what += errors[0] if errors else "git am gave no reason"
-        return what + "; rebase the series, or give a tree nearer to patches/BASE"
+        return what + "; rebase the series, or use a tree closer to patches/BASE"
 
     def apply(self):
-        if self.commit_id("applied") and self.applied_digest() == patches_digest():
+        if self.commit_id("applied") and harness.read(self.applied_file) == patches_digest():
             return
         if self.commit_id("applied"):
             self.check_on_branch()
@@ -281,7 +281,7 @@ class Tree:
         old, new = self.commit_id("HEAD"), self.am(our_patches())
         wrong = self.git("diff", "--no-renames", "--name-only", "-z", old, new).split("\0")[:-1]
         self.move_to(new)
-        # Edits in the folders are brought over by sync, from here.
+        # sync copies edits in the folders later.
         for path in wrong:
             write(self.path / path, self.blob(new, path))
         self.synced_file.unlink(missing_ok=True)
@@ -313,7 +313,7 @@ class Tree:
         self.mark_applied("HEAD")
 
     def target(self, path, commits, number):
-        """The commit that takes the change to path."""
+        """Return the commit that the change to path belongs to."""
         if number:
             if not 1 <= number <= len(commits):
                 raise Problem(f"PATCH={number}: the series has {len(commits)} patches")
@@ -325,10 +325,10 @@ class Tree:
                 return last
             place = os.path.dirname(place)
         raise Problem(f"{path} belongs to no patch yet; commit it in {self.name},"
-                      " or name one with PATCH=N")
+                      " or choose a patch with PATCH=N")
 
     def rewrite(self, change, number):
-        """Put each changed file into its commit, as one would by hand."""
+        """Put each changed file into its commit, with fixup commits and git rebase."""
         commits, targets = self.series(), {}
         for path in sorted(change):
             target = self.target(path, commits, number)
@@ -376,7 +376,7 @@ class Tree:
         say(f"   patches/ holds {len(fresh)} patches on {self.version}")
 
     def refresh_cover(self, count):
-        """The part below the marker, and the number of patches in the subject."""
+        """Update the part below the marker, and the number of patches in the subject."""
         head = COVER.read_text().split(MARKER)[0].rstrip("\n")
         head = re.sub(r"^(Subject: \[[^]]*\b0+/)\d+\]", rf"\g<1>{count}]", head, flags=re.M)
         log = self.git("shortlog", "--no-merges", "-w72,2,4", "base..HEAD").rstrip("\n")
@@ -387,7 +387,7 @@ class Tree:
 
 
 def agree():
-    """Without a kernel tree: apply what the patches add, compare with the folders."""
+    """Compare the files that the patches add with the folders. This needs no kernel tree."""
     with tempfile.TemporaryDirectory(prefix="exithand-agree.") as tmp:
         run(["git", "init", "--quiet", tmp])
         added = []
@@ -404,7 +404,7 @@ def agree():
             "is only in patches/" if path not in folders else "differs from patches/"
         say(f"{to_folder(path).relative_to(TOP)} {how}")
     if wrong:
-        raise Problem(f"patches/ and the folders disagree in {len(wrong)} files; run `make patches`")
+        raise Problem(f"patches/ and the folders differ in {len(wrong)} files; run `make patches`")
 
 
 def main():

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Judge a run of the virtual machine by all that it left behind.
+"""Judge a run of the virtual machine by the files that it left.
 
 usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
        verdict.py --codes
 
-DIR is what vm.py left (console.log, status, end) and, for `test`, test.ktap, or
-for `kunit` what kunit.py left (test.ktap, negative.ktap, ours). Nothing that is
-missing counts as good. --codes prints the exit codes.
+DIR has the files of vm.py (console.log, status, end). For `test`, it also has test.ktap.
+For `kunit`, it also has the files of kunit.py (test.ktap, negative.ktap, ours). A
+missing file is an error. --codes prints the exit codes.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 import harness
 from harness import TOP, Problem, read, say
 
-# The gravest first: where several are due, the first one counts.
+# The most serious code comes first: if several apply, the first one is the exit code.
 CODES = {
     0: "all is well",
     6: "the harness could not do its work (tools, network, disk, bad input)",
@@ -42,23 +42,24 @@ LISTS = TOP / "qemu-config"
 END_MARK = "exithand: end of run"
 LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
-Unable = Problem  # as mutant.py calls it
-# What a run leaves in build/results/.
+# The files of a run in build/results/.
 KEPT = ("console.log", "test.ktap", "negative.ktap")
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
-# How a line of the kernel begins on the console. vm.py asks for
-# console_msg_format=syslog, so the kernel puts <N> before each line, N being eight
-# times the facility plus the level. Facility 0 is the kernel's alone: a line that user
-# space writes to /dev/kmsg has another, and one that it writes to the terminal has no
-# <N>. The kernel's lines have none either until it has read its command line, when
-# there is no user space. Text of user space without an end of line may come before it.
+# The beginning of a kernel line on the console. With console_msg_format=syslog, the
+# kernel puts <N> before each line: N is eight times the facility, plus the level. Only
+# the kernel has facility 0. A line that user space writes to /dev/kmsg has another one.
+# A line that user space writes to the terminal has no <N>. Before the kernel has parsed
+# its command line, its own lines have only a time stamp, but then there is no user
+# space. Text of user space without a newline may come before the <N>.
 KERNEL = re.compile(r"<[0-7]>|^(?=\[ *\d+\.\d+\])|(?=\*\* \d+ printk messages dropped \*\*)")
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 
 
 def entries(name, fields, read_as=str):
-    """The entries of one of our lists, which have that many fields: expressions, but the
-    last one of several is a reason. A list that cannot be read is an error."""
+    """Return the entries of one of our lists, with that number of fields each.
+
+    A field is a regular expression; the last of several is the reason.
+    """
     found = []
     try:
         for line in (LISTS / name).read_text().splitlines():
@@ -66,7 +67,7 @@ def entries(name, fields, read_as=str):
                 continue
             parts = line.split("\t")
             if len(parts) != fields or not all(part.strip() for part in parts):
-                raise Problem(f"{name}: {fields} fields are due, the last one a reason: {parts[0]}")
+                raise Problem(f"{name}: an entry needs {fields} fields, the last one a reason: {parts[0]}")
             found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
     except (OSError, re.error) as error:
         raise Problem(f"cannot read {name}: {error}") from error
@@ -74,18 +75,19 @@ def entries(name, fields, read_as=str):
 
 
 def kernel_lines(directory):
-    """What the kernel said on its console, without what user space said there; and the
-    leaks that it found."""
-    # Nothing else ends a line: a program's name may have any other character.
+    """Return the kernel's lines on the console, without those of user space, and kmemleak's."""
+    # Not splitlines(): a program's name may have any character but the newline.
     lines = [line[match.end():].rstrip("\r") for line in read(directory / "console.log").split("\n")
              if (match := KERNEL.search(line))]
     return lines + read(directory / "leaks").splitlines()
 
 
 def reports(lines):
-    """[(first, last, reason)]: reports of several lines that are no complaints, as
-    splat-reports has them. One that does not end, or holds what makes it a complaint,
-    is none of these."""
+    """Return [(first, last, reason)]: the reports that splat-reports excuses.
+
+    A report without an end is a complaint, and so is one that matches the entry's third
+    expression.
+    """
     kinds, found, i = entries("splat-reports", 4), [], 0
     while i < len(lines):
         for begin, end, complaint, reason in kinds:
@@ -101,12 +103,12 @@ def reports(lines):
 
 
 def splats(lines):
-    """Numbers of the console's lines with which the kernel complains."""
+    """Return the indexes of the lines that are complaints of the kernel."""
     deny = [deny for deny, _ in entries("splat-deny", 1)]
     allow = [allow for allow, _ in entries("splat-allow", 2)]
     if not deny:
         raise Problem("splat-deny is empty")
-    # What else is said in the middle of a report, by another CPU, counts.
+    # Other lines within a report still count: another CPU may have printed them.
     quiet = {n for first, last, _ in reports(lines) for n in range(first, last + 1)
              if n == first or "Call Trace:" in lines[n]}
     return [i for i, line in enumerate(lines) if i not in quiet
@@ -114,7 +116,7 @@ def splats(lines):
 
 
 def parse_ktap(lines):
-    """(plan, results) of one level: results is [(ok, name, directive, reason, nested lines)]."""
+    """Return (plan, results) of one level, results: [(ok, name, directive, reason, nested lines)]."""
     plan, results, nested = None, [], []
     for line in lines:
         if match := re.match(r"1\.\.(\d+)\b", line):
@@ -128,7 +130,7 @@ def parse_ktap(lines):
         elif line.startswith("#"):
             nested.append(line[2:] if line.startswith("# ") else line[1:])
         elif line.strip():
-            # KUnit indents what kselftest comments out.
+            # KUnit indents nested lines, kselftest puts "# " before them.
             nested.append(line.removeprefix("    "))
     return plan, results
 
@@ -140,7 +142,7 @@ def outcome(ok, directive):
 
 
 def judge_ktap(text):
-    """(tests, complaints): each leaf of kselftest's or KUnit's output, and plans not kept."""
+    """Return (tests, complaints): the leaves of the output, and plans that were not fulfilled."""
     tests, short = [], []
     plan, results = parse_ktap(text.splitlines())
     if plan is None:
@@ -160,7 +162,7 @@ def judge_ktap(text):
                           "reason": inner_reason, "output": said})
         bad = [t for t in tests if t["name"].startswith(name + "/") and t["result"] == "fail"]
         if not inner or (not ok and directive != "SKIP" and not bad):
-            # A program without tests of its own, or that failed beside them.
+            # The program has no tests of its own, or failed although they passed.
             tests.append({"name": name, "program": program, "result": outcome(ok, directive),
                           "reason": why, "output": lines})
     return tests, short
@@ -174,8 +176,11 @@ def own_skips(tests):
 
 
 def judge_kunit(directory):
-    """(tests, complaints, own): the tests in the kernel and the negative builds, plans
-    not kept, and [(exit code, text)] for each of our own that is not among them."""
+    """Return (tests, complaints, own) of the tests in the kernel and the negative builds.
+
+    complaints are plans that were not fulfilled. own is [(exit code, text)] for tests of
+    ours that did not run.
+    """
     own, ours = [], read(directory / "ours").split()
     tests, short = judge_ktap(read(directory / "test.ktap"))
     builds, short_builds = judge_ktap(read(directory / "negative.ktap"))
@@ -200,7 +205,7 @@ def show(lines, limit=14):
 
 
 def judge(args):
-    """(exit code, what is wrong, summary); tells the details on the way."""
+    """Return ([(exit code, text)], summary), and print the details."""
     console = read(args.dir / "console.log")
     kernel = kernel_lines(args.dir)
     end = (read(args.dir / "end").split("\n") + ["", "", ""])[:3]
@@ -208,11 +213,11 @@ def judge(args):
     summary = {"kind": args.kind, "config": args.config, "kernel": read(args.dir / "uname").strip(),
                "accel": end[1], "vm_seconds": float(end[2] or 0), "vm_end": end[0],
                "status": int(status) if status.lstrip("-").isdigit() else None}
-    wrong = []  # (exit code, text)
+    wrong = []
 
     if console.strip() and not any(STAMP.match(line) for line in kernel):
         wrong.append((6, "no line of the console has the kernel's time stamp:"
-                         " what the kernel says cannot be told from what user space says"))
+                         " lines of the kernel cannot be told from lines of user space"))
     bad = splats(kernel)
     summary["reports"] = [{"reason": reason, "text": kernel[first:last + 1]}
                           for first, last, reason in reports(kernel)]
@@ -258,7 +263,7 @@ def judge(args):
         if summary["fail"]:
             wrong.append((1, f"{summary['fail']} tests failed"))
         if skipped:
-            wrong.append((10, f"{len(skipped)} tests of ours were skipped, and skip-allow does not say why"))
+            wrong.append((10, f"{len(skipped)} tests of ours were skipped without a reason in skip-allow"))
     elif args.kind == "run" and summary["status"]:
         wrong.append((1, f"the demonstration ended with status {summary['status']}"))
     wrong.sort(key=lambda w: list(CODES).index(w[0]))
@@ -266,9 +271,11 @@ def judge(args):
 
 
 def publish(args, wrong, summary):
-    """Put the run's files into the results, all at once: runs may end at the same time.
-    A file of an earlier run that this one has not goes."""
-    # The status of exec's command is no complaint of ours.
+    """Replace the files of the last run in the results with those of this run.
+
+    The lock is for runs that end at the same time.
+    """
+    # For `exec`, the status of the command is the exit code, but no complaint.
     summary["exit"] = wrong[0][0] if wrong else args.kind == "exec" and summary["status"] or 0
     summary["wrong"] = [text for _, text in wrong]
     summary["codes"] = [code for code, _ in wrong]
@@ -298,7 +305,7 @@ def main():
     args = parser.parse_args()
     try:
         wrong, summary = judge(args)
-    except Problem as problem:  # nothing can be said: that is no pass
+    except Problem as problem:
         wrong, summary = [(6, str(problem))], {}
     publish(args, wrong, summary)
     for _, text in wrong:

@@ -1,25 +1,20 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Boot a kernel in virtme-ng, run a script in it, and tell how that ended.
+"""Boot a kernel in virtme-ng and run a script in it.
 
 usage: vm.py --kernel BZIMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell] [--count]
-             [--cpus N]
-       vm.py --kernel BZIMAGE --dir DIR --accel
 
-DIR/cmd is the script; the guest sees DIR writable, and the host's other files
-as they are, without being able to change them. What the script says comes out
-here as it is said. DIR gets:
+DIR/cmd is the script. The guest can write to DIR, and can only read the host's other
+files. The script's output goes to stdout and stderr. DIR gets:
 
 console.log   the kernel's console
-status        the script's exit status, if it came to its end
-end           how it ended: `ended`, `hung` (out of time) or `died`
+status        the script's exit status, if the script ended
+end           `ended`, `hung` (out of time) or `died`; the accelerator; the seconds
 
-With --count the guest has one CPU, and its clock counts instructions: one
-nanosecond is one of them, however fast this machine is. While the guest is
-idle, its clock jumps to when there is something to do. With --accel it only
-says what a guest runs in here, kvm or tcg.
+With --count, the guest has one CPU, and its clock advances by one nanosecond per
+instruction. While the guest is idle, its clock jumps to the next timer.
 
-Exits with 0 if the script ended, 4 if the guest hung, 5 if it died, 6 if the
+The exit code is 0 if the script ended, 4 if the guest hung, 5 if it died, 6 if the
 virtual machine could not be started. ACCEL is auto, kvm or tcg.
 """
 
@@ -39,25 +34,24 @@ from harness import TOP, Problem, read, say
 
 PROBE_SECONDS = 20
 GIVE_UP_SECONDS = 10
-# How it ended, and that in words.
 ENDED, HUNG, DIED, FAILED = 0, 4, 5, 6
 END = {ENDED: "ended", HUNG: "hung", DIED: "died", FAILED: "not started"}
 
 
 def vng_command(args, accel):
     command = [
-        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else str(args.cpus),
+        "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else "2",
         "--memory", os.environ.get("MEMORY", "1G"), "--rwdir", str(args.dir),
         "--qemu-opts", f"-serial file:{args.dir}/console.log"
         + (" -icount shift=0,sleep=off" if args.count else ""),
     ]
-    # The console on a serial port of its own, from the first line on, where each
-    # line tells whether the kernel or user space says it (verdict.py looks there).
-    # The root by its name, as a kernel without block devices does not guess one.
+    # The console has a serial port of its own. With console_msg_format=syslog,
+    # verdict.py can tell lines of the kernel from lines of user space. root= is
+    # needed because a kernel without block devices does not guess it.
     kernel = ("root=/dev/root console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1 oops=panic "
               "console_msg_format=syslog "
               + ("loglevel=5" if args.shell else "ignore_loglevel")
-              # The host's files do not change under the guest: it may cache them.
+              # The guest may cache the host's files, because they do not change.
               + " rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose")
     command += ["--append", kernel]
     if accel == "tcg":
@@ -68,8 +62,10 @@ def vng_command(args, accel):
 
 
 def pump(source, target):
-    """virtme-ng corrupts what goes straight to a file, so all goes through a pipe. If
-    nobody reads it any more, the guest is stopped, as a command in a pipe would be."""
+    """Copy virtme-ng's output from a pipe: it corrupts output that goes to a file.
+
+    If the target is a pipe without a reader, stop the guest, as SIGPIPE would.
+    """
     try:
         while data := os.read(source.fileno(), 65536):
             target.buffer.write(data)
@@ -80,14 +76,14 @@ def pump(source, target):
 
 
 def boot(args, accel, quiet=False):
-    """Run it; how it ended."""
+    """Run the guest; return ENDED, HUNG, DIED or FAILED."""
     for name in ("console.log", "leaks", "status", "end"):
         (args.dir / name).unlink(missing_ok=True)
     command = vng_command(args, accel)
     if os.environ.get("V") == "1" and not quiet:
         print("== " + " ".join(command), file=sys.stderr)
         subprocess.run([*command, "--dry-run"], check=False, stdout=sys.stderr)
-    # Should this process be killed outright, so is that one.
+    # If this process is killed with SIGKILL, the kernel terminates the child.
     guarded = ["setpriv", "--pdeathsig", "TERM"]
     if args.shell:
         return ENDED if subprocess.run(guarded + command, check=False).returncode == 0 else FAILED
@@ -115,8 +111,8 @@ def boot(args, accel, quiet=False):
     return end
 
 
-# The signal that asked us to stop. Its handler does no more than to say so: an
-# exception could come at any place, between QEMU's start and the `try` too.
+# The signal that stopped us. The handler only sets this variable: an exception could
+# also come between the start of QEMU and the `try` in boot().
 stopped = 0
 
 
@@ -126,7 +122,7 @@ def stop(number, _):
 
 
 def wait(child, limit, text):
-    """Wait for the child's end; False if it does not come. Says that it is alive."""
+    """Wait for the child; return False after the limit. Print progress every 20 s."""
     start = said = time.monotonic()
     while not stopped:
         try:
@@ -143,13 +139,16 @@ def wait(child, limit, text):
 
 
 def kill_session(child):
-    """No QEMU outlives us: everything in the session that the child leads, and what one
-    of them forks meanwhile; but not without end, as a driver can keep a process."""
+    """Kill all processes of the child's session, so that no QEMU outlives us.
+
+    Repeat, because a process may fork meanwhile, but only for GIVE_UP_SECONDS: a
+    process that is blocked in a driver cannot be killed.
+    """
     kill = ["pkill", "-KILL", "--session", str(child.pid), "--runstates", "D,R,S,T,t"]
     deadline = time.monotonic() + GIVE_UP_SECONDS
     while subprocess.run(kill, check=False).returncode == 0:
         if time.monotonic() > deadline:
-            say("   a process of the virtual machine cannot be killed, and is left behind")
+            say("   a process of the virtual machine cannot be killed and keeps running")
             return
         time.sleep(0.1)
     child.wait()
@@ -171,9 +170,12 @@ def opens(device):
 
 
 def accelerator(args):
-    """kvm only if a guest really runs in it: some /dev/kvm only open. That the kernel
-    says a word is enough for this run; what it does then may be a bug of its own. Only a
-    guest that came to its end, or had not a word to say, tells for the next run, too."""
+    """Return `kvm` or `tcg`, as ACCEL says. For `auto`, boot a guest to find out.
+
+    On some machines, /dev/kvm can be opened but runs no guest. If the probe's kernel
+    prints its version, KVM works. The result is kept until the next boot of the host,
+    unless the guest printed its version and then failed: that may be the kernel's bug.
+    """
     want = os.environ.get("ACCEL") or "auto"
     if want in ("kvm", "tcg"):
         return want
@@ -189,15 +191,13 @@ def accelerator(args):
         with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
             (Path(tmp) / "cmd").write_text("exit 0\n")
             probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
-                                       limit=PROBE_SECONDS, say="", shell=False,
-                                       count=False, cpus=2)
+                                       limit=PROBE_SECONDS, say="", shell=False, count=False)
             sure = boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0
             if sure or "Linux version" in read(probe.dir / "console.log"):
                 found = "kvm"
             else:
                 sure = True
-    say(f"== virtual machine: {found}" + ("" if found == "kvm" else
-                                          " (no usable /dev/kvm: slower, but the same)"))
+    say(f"== virtual machine: {found}" + ("" if found == "kvm" else " (no usable /dev/kvm: slower)"))
     if sure:
         memo.write_text(f"{found} {this_boot}\n")
     return found
@@ -211,8 +211,6 @@ def main():
     parser.add_argument("--say", default="")
     parser.add_argument("--shell", action="store_true")
     parser.add_argument("--count", action="store_true")
-    parser.add_argument("--cpus", type=int, default=2)
-    parser.add_argument("--accel", action="store_true")
     args = parser.parse_args()
     args.dir = args.dir.resolve()
     if not shutil.which("vng"):
@@ -220,9 +218,6 @@ def main():
     if not args.shell:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, stop)
-    if args.accel:
-        print(accelerator(args))
-        return ENDED
     return boot(args, "tcg" if args.count else accelerator(args))
 
 

@@ -65,18 +65,13 @@ def test_nothing_of_an_earlier_run_counts(boot):
     assert boot("exit 1").code == 6
 
 
-@pytest.mark.parametrize("options, cpus, counts", [([], 2, False), (["--cpus=1"], 1, False), (["--count"], 1, True)])
+@pytest.mark.parametrize("options, cpus, counts", [([], 2, False), (["--count"], 1, True)])
 def test_command_line(boot, options, cpus, counts):
     done = boot(f"echo $*; {ENDS}", *options)
     assert done.code == 0 and f"--cpus {cpus} " in done.out and " --disable-kvm " in done.out
     assert (" -icount shift=0,sleep=off " in done.out) == counts
     # Without which verdict.py cannot tell who speaks.
     assert " console_msg_format=syslog " in done.out
-
-
-def test_which_accelerator(boot):
-    done = boot("exit 1", "--accel")
-    assert (done.code, done.out, done.end) == (0, "tcg\n", None)
 
 
 def test_hangs(boot, mark):
