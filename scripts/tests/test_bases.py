@@ -8,7 +8,7 @@ import tarfile
 from types import SimpleNamespace
 
 import pytest
-from common import git, script, write
+from common import git, script, verb, write
 
 SUITES = {"trixie-backports": "linux-source-7.2 7.2.9-1\nlinux-source-7.3 7.3.4-1\n",
           "sid": "linux-source-7.2 7.2.10-1\nlinux-source-6.12 6.12.1-1\n", "forky": "",
@@ -63,7 +63,7 @@ def outcomes(top, of):
 
 
 @pytest.fixture(name="bases")
-def bases_fixture(top, verb):
+def bases_fixture(top):
     def bases(code=0, **env):
         (top / "tested").unlink(missing_ok=True)
         done = verb(top, "verbs/bases", **env)

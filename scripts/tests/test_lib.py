@@ -8,10 +8,10 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from common import TOP, copy_harness, script, write
+from common import TOP, copy_harness, script, verb, write
 
 
-def test_step_that_ends_at_once(tmp_path, verb):
+def test_step_that_ends_at_once(tmp_path):
     """The clock beside it must not run the script's EXIT trap."""
     copy_harness(tmp_path)
     script(tmp_path / "scripts/many", '. "${0%/*}/lib/lib.sh"\ntrap "echo end" EXIT\n'
@@ -37,7 +37,7 @@ def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
 # -- setup ------------------------------------------------------------------
 
 @pytest.fixture(name="setup")
-def setup_fixture(tmp_path, verb):
+def setup_fixture(tmp_path):
     """Run setup with these tools in the cache; PATH is only `path` if given, and they."""
     def setup(path="", **tools):
         copy_harness(tmp_path)
