@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The file's data, kept after poll: by then the file may have been released.
+//! The closure must not keep the file's data: the file may be released after poll.
 
 use kernel::{
     bindings,

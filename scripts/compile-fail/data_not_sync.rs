@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Data that is no good for two threads, where a file may be polled by many at a time.
+//! The file's data must be `Sync`: many threads can poll a file at the same time.
 
 use core::cell::Cell;
 use kernel::{

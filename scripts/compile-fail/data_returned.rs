@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The file's data, returned from the closure, with the same end.
+//! The closure must not return the file's data: the file may be released after poll.
 
 use kernel::{
     bindings,

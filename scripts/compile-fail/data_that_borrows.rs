@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Data that borrows a queue from elsewhere: the data lives as long as the file, the queue may not.
+//! The file's data must not borrow a queue: the data lives as long as the file, the queue may not.
 
 use kernel::{
     bindings,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Data of which it is not known that it borrows nothing.
+//! The type of the file's data must be known to borrow nothing.
 
 use core::ops::Deref;
 use kernel::{

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue of another file's data: that file may be released first.
+//! A queue must not belong to another file: that file may be released first.
 
 use kernel::{
     bindings,
@@ -9,7 +9,7 @@ use kernel::{
     }, //
 };
 
-/// Polls one file, and another in the middle of that.
+/// Polls one file, and inside it another file.
 ///
 /// # Safety
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same the other way round: a queue that is there for longer than the call, but not known to
-//! be for as long as the inner file.
+//! The inner table must not take a queue of the outer file. The queue outlives the call, but perhaps
+//! not the inner file.
 
 use kernel::{
     bindings,
@@ -10,7 +10,7 @@ use kernel::{
     }, //
 };
 
-/// Polls one file, and another in the middle of that.
+/// Polls one file, and inside it another file.
 ///
 /// # Safety
 ///

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds. So it is for no other reason that the programs beside this one do not.
+//! This program builds. It uses all that the others use, so that each of them is rejected only for
+//! its own error.
 
 use kernel::{
     bindings,
@@ -18,7 +19,7 @@ use kernel::{
     }, //
 };
 
-/// The data of a file, with queues wherever they may be.
+/// The data of a file, with a queue in each allowed place.
 #[pin_data]
 pub struct Data {
     #[pin]
@@ -30,7 +31,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Makes one.
+    /// Makes the data.
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             own <- new_wait_queue!("own"),
@@ -58,12 +59,12 @@ impl Data {
     }
 }
 
-/// Passes both on, with one lifetime.
+/// Registers a queue that has the lifetime of the table.
 fn register<'a>(table: &FilePollTable<'a>, queue: &'a WaitQueue) {
     table.register_wait(queue)
 }
 
-/// Polls a file, and another in the middle of that, each with its own table.
+/// Polls a file, and inside it another file. Each has its own table.
 ///
 /// # Safety
 ///
@@ -84,7 +85,7 @@ pub unsafe fn poll(
     }
 }
 
-/// Waits, and wakes.
+/// Wakes all waiters, then waits.
 pub fn wait(queue: Pin<&mut WaitQueue>) -> Result {
     queue.wake_up_all_poll(PollEvent::In | PollEvent::RdNorm);
     queue.wait_event_freezable(|| true)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that goes where only what is good for any file, at any time, can go.
+//! A table must not pass for a `'static` one: that one accepts only queues that are never freed, and
+//! could be kept for ever.
 
 use kernel::{
     bindings,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that is kept after poll: it is on the stack of whoever called poll.
+//! A table must not be kept after poll: it is on the stack of poll's caller.
 
 use kernel::{
     bindings,

@@ -197,7 +197,7 @@ def test_fold_of_lines_that_a_later_patch_changes(three, monkeypatch):
     three.write("fs-proc-exithand/exithand.rs", "// one\n// two\n// DREI\n")
     monkeypatch.setenv("PATCH", "1")
     assert three("fold", 6) == (
-        "exithand: the change to fs-proc-exithand/exithand.rs does not fit that patch, a later one changes"
+        "exithand: the change to fs/proc/exithand/exithand.rs does not fit that patch, a later one changes"
         " the same lines; rebase in build/linux instead\n")
     assert three.patches() == before
     monkeypatch.delenv("PATCH")
