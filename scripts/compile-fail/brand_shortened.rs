@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table must not pass for one of a shorter lifetime: it would accept a queue that is freed before
-//! the file.
+//! A table must not pass for one of a shorter lifetime: it would accept a queue that is freed
+//! before the file.
 
 use kernel::sync::poll::FilePollTable;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The inner table must not take a queue of the outer file. The queue outlives the call, but perhaps
-//! not the inner file.
+//! The inner table must not take a queue of the outer file. The queue outlives the call, but
+//! perhaps not the inner file.
 
 use kernel::{
     bindings,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table must not pass for a `'static` one: that one accepts only queues that are never freed, and
+//! A table must not pass for a `'static` one, which accepts only queues that are never freed and
 //! could be kept for ever.
 
 use kernel::{
