@@ -79,9 +79,13 @@ def test_new_and_deleted_files(series):
     assert "queue.rs" not in series.patches()[SECOND] and "other.rs" in series.patches()[SECOND]
 
 
-def test_file_that_belongs_to_no_patch(series):
-    series.write("Documentation/x.rst", "x\n")
-    assert "belongs to no patch yet" in series("fold", 6)
+@pytest.mark.parametrize("file, verb, said", [
+    ("Documentation/x.rst", "fold", "belongs to no patch yet"),
+    ("build/linux/fs/proc/base.c", "fold", "commit them"),
+    ("rust/kernel/lib.rs", "sync", "the kernel already has")])
+def test_file_in_the_wrong_place(series, file, verb, said):
+    series.write(file, "x\n")
+    assert said in series(verb, 6)
 
 
 def test_edits_on_both_sides(series):
@@ -93,11 +97,6 @@ def test_edits_on_both_sides(series):
     assert "edited both" in series("fold", 6)
     assert series.patches() == before
     assert series.read("fs-proc-exithand/exithand.rs") == "// folder\n"
-
-
-def test_changes_that_are_not_committed(series):
-    series.write("build/linux/fs/proc/base.c", "other\n")
-    assert "commit them" in series("fold", 6)
 
 
 def test_tree_in_the_middle_of_something(series):
@@ -153,11 +152,6 @@ def test_patch_that_does_not_apply(series, old, new, parts):
     said = series("apply", 11)
     for part in (f"patches/{FIRST} does not apply to Linux 7.3.4", "rebase the series", *parts):
         assert part in said
-
-
-def test_folder_file_that_the_kernel_has(series):
-    series.write("rust/kernel/lib.rs", "mine\n")
-    assert "the kernel already has" in series("sync", 6)
 
 
 def test_cover_letter(series):
