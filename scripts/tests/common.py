@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,6 +55,13 @@ def verb(top, name, *args, **env):
     done = subprocess.run([top / "scripts" / name, *args], text=True, capture_output=True, check=False,
                           cwd=top, env=os.environ | {"EXITHAND_CACHE": str(top / "cache"), **env})
     return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def wait_for(file, process):
+    """Wait until PROCESS has made FILE."""
+    while not file.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
 
 
 def git(tree, *args):

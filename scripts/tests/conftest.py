@@ -14,9 +14,9 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 for room in ("lib", "mutants", "bench"):
     sys.path.insert(0, str(SCRIPTS / room))
 
-VARIABLES = ("BASE", "BUILD", "CMD", "CONFIG", "EACH", "EXEC_LIMIT", "EXITHAND_LOCKED", "KDIR", "M", "MAKEFLAGS",
-             "MAKELEVEL", "MFLAGS", "MUTANT", "N", "OTHER", "OUT", "PATCH", "PYTHONPATH", "QUICK", "RFC",
-             "RUN_LIMIT", "SEED", "T", "TEST_LIMIT", "V", "VERSION")
+VARIABLES = ("BASE", "BUILD", "CMD", "CONFIG", "EACH", "EXEC_LIMIT", "EXITHAND_LOCKED", "KDIR", "M",
+             "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MUTANT", "N", "OTHER", "OUT", "PATCH", "PYTHONPATH",
+             "QUICK", "RFC", "RUN_LIMIT", "SEED", "T", "TEST_LIMIT", "V", "VERSION")
 
 
 @pytest.fixture(autouse=True)

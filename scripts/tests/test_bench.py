@@ -155,7 +155,8 @@ def test_changed_sentence(clone):
     write(program, program.read_text().replace("Made by `make bench`", "Another sentence"))
 
     def check():
-        done = subprocess.run([sys.executable, program, "check", clone], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, program, "check", clone], capture_output=True, text=True,
+                              check=False)
         return done.returncode, done.stdout + done.stderr
     code, said = check()
     assert code == 1

@@ -93,8 +93,8 @@ def test_line_of_a_failure(each, gate, log, status, code, text):
 
 
 @pytest.mark.parametrize("line", [
-    "fs/proc/base.c:1:2: warning: unused [-Wunused]", "warning: unused\n --> fs/a.rs:1:2", "ld.lld: warning: x",
-    "vmlinux.o: warning: objtool: x", "WARNING: modpost: x", ".config:1:warning: symbol x",
+    "fs/proc/base.c:1:2: warning: unused [-Wunused]", "warning: unused\n --> fs/a.rs:1:2",
+    "ld.lld: warning: x", "vmlinux.o: warning: objtool: x", "WARNING: modpost: x", ".config:1:warning: symbol x",
     "x.c:1:2: error: not status 0"])
 def test_warning_is_a_failure(each, line):
     done = each.judge(2, "default", f"  CC x.o\n{line}\n")
@@ -125,8 +125,8 @@ def test_base_is_not_known(each):
     ("W=1", OLD, f"{OLD}\n{OLD}", ""),
     # The warning is for another gate that reads this log.
     ("W=1", OLD, "warning: unused\n   --> ../fs/proc/exithand/exithand.rs:1:2", ""),
-    ("kernel-doc", "Warning: kernel/fork.c:8 no x", "Warning: kernel/fork.c:9 no x", ""),
-    ("kernel-doc", "Warning: kernel/fork.c:8 no x", "Warning: kernel/fork.c:9 no y", "Warning: kernel/fork.c:9 no y")])
+    *(("kernel-doc", "Warning: kernel/fork.c:8 no x", f"Warning: kernel/fork.c:9 no {what}", text)
+      for what, text in (("x", ""), ("y", "Warning: kernel/fork.c:9 no y")))])
 def test_only_new_warnings_count(each, gate, old, log, text):
     each.judge(0, gate, old, keep=True)
     done = each.judge(2, gate, log)

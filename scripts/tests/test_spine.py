@@ -12,8 +12,9 @@ import signal
 import subprocess
 import time
 
+import common
 import pytest
-from common import CONSOLE, OOPS, TOP, copy_harness, kernel, script, verb, write
+from common import CONSOLE, TOP, copy_harness, kernel, script, verb, wait_for, write
 
 # The guest in place of virtme-ng leaves a console log and a status.
 GUEST = 'echo "$CONSOLE" >$run/console.log; echo ${STATUS:-0} >$run/status'
@@ -58,20 +59,15 @@ def summary(top):
 
 # -- exit codes: make and scripts/verbs/VERB --------------------------------
 
-def test_exec_ends_with_the_status_of_its_command(top):
-    done = verb(top, "verbs/exec", "exit 7", STATUS="7")
-    assert (done.code, done.err) == (7, "")
-    assert not list((top / "build").glob("run.*"))
-
-
 def make(top, *args, **env):
     return subprocess.run(["make", *args], cwd=top, text=True, check=False, capture_output=True,
                           env=os.environ | env)
 
 
-def test_make_ends_with_2_and_prints_the_status(top):
+def test_make_ends_with_2_and_prints_the_status_of_the_command(top):
     done = make(top, "exec", "CMD=exit 7", STATUS="7")
     assert done.returncode == 2
+    assert not list((top / "build").glob("run.*"))
     assert done.stderr.endswith("exec] Error 7\n") and done.stderr.count("\n") == 1
 
 
@@ -96,14 +92,6 @@ def test_every_verb_has_a_line_in_help_and_runs(top):
 
 
 # -- what the guest leaves --------------------------------------------------
-
-def test_complaint_is_printed_with_any_status(top):
-    """A complaint of the kernel is exit code 3, even if the command ends with 3 itself."""
-    for status in ("0", "1", "3"):
-        done = verb(top, "verbs/exec", CMD="true", STATUS=status, CONSOLE=OOPS + CONSOLE)
-        assert done.code == 3
-        assert "exithand: the kernel complained: [    5.1" in done.err
-
 
 @pytest.mark.parametrize("name, of", [("RUN_LIMIT", "run"), ("EXEC_LIMIT", "exec"), ("TEST_LIMIT", "test")])
 def test_limit_that_is_no_number(top, name, of):
@@ -155,9 +143,7 @@ def test_output_that_nobody_reads(top):
 def test_interrupted_run_leaves_nothing(top):
     vng(top, "touch $run/../waits; sleep 60 & wait")
     with subprocess.Popen([top / "scripts/verbs/exec", "true"], start_new_session=True) as run:
-        while not (top / "build/waits").exists():
-            assert run.poll() is None
-            time.sleep(0.05)
+        wait_for(top / "build/waits", run)
         os.killpg(run.pid, signal.SIGINT)
         assert run.wait(20) == 128 + 2
     assert not list((top / "build").glob("run.*"))
@@ -180,8 +166,7 @@ def vm_module(top, monkeypatch):
     ("exit 1", "tcg", "tcg"),
     ("sleep 60", "tcg", "tcg"),
     ('echo "$CONSOLE" >$run/console.log; exit 1', "kvm", None),
-    ('echo "$CONSOLE" >$run/console.log; sleep 60', "kvm", None),
-])
+    ('echo "$CONSOLE" >$run/console.log; sleep 60', "kvm", None)])
 def test_kernel_that_dies_under_kvm(top, vm, guest, found, known):
     """An oops in the probe does not make vm.py remember that KVM does not work."""
     vng(top, guest)
@@ -220,9 +205,7 @@ def test_a_build_does_not_replace_the_kernel_of_a_run(top):
              f"cat $kernel; {GUEST}")
     with subprocess.Popen([top / "scripts/verbs/exec"], text=True, stdout=subprocess.PIPE,
                           env=os.environ | {"CMD": "true"}) as run:
-        while not (top / "build/waits").exists():
-            assert run.poll() is None
-            time.sleep(0.05)
+        wait_for(top / "build/waits", run)
         # The second run does not wait for the first one either.
         script(top / "scripts/lib/build", f"echo second >{top}/build/linux/obj-default/arch/x86/boot/bzImage")
         (top / "build/go").touch()
@@ -283,7 +266,8 @@ def test_kdir_is_copied_again_when_it_changed(top, kdir, git):
     """make tree notices a removed file, and a new one with an old date."""
     def add():
         if git:
-            subprocess.run("git init -q; git add .", shell=True, check=True, cwd=kdir)
+            common.git(kdir, "init", "-q")
+            common.git(kdir, "add", ".")
     add()
     assert lay_out(top, kdir) == {"base.c": "old\n", "old.c": "old\n"}
     mark = next((top / "build").glob("kdir-*/linux")) / "mark"
@@ -308,13 +292,11 @@ def test_only_source_files_of_kdir_are_copied(top, tmp_path, git, expected):
                  "fs/proc/base.o", ".config", "arch/x86/include/generated/x.h", "include/config/X"):
         write(tmp_path / "tree" / name, "*.o\n")
     if git:
-        subprocess.run(["git", "-C", tmp_path / "tree", "init", "-q"], check=True)
-        subprocess.run(["git", "-C", tmp_path / "tree", "add", *git], check=True)
+        common.git(tmp_path / "tree", "init", "-q")
+        common.git(tmp_path / "tree", "add", *git)
     subprocess.run([top / "scripts/lib/layout", tmp_path / "new", "Linux 0.0"], check=True,
                    env=os.environ | {"KDIR": str(tmp_path / "tree")})
-    listed = subprocess.run(["git", "-C", tmp_path / "new", "ls-files"], check=True, text=True,
-                            capture_output=True).stdout.split()
-    assert listed == expected
+    assert common.git(tmp_path / "new", "ls-files").split() == expected
     assert (tmp_path / "tree/.git").is_dir() == bool(git)
 
 

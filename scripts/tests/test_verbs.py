@@ -12,10 +12,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
-from common import CONSOLE, OOPS, commit, copy_harness, git, kernel, script, verb, write
+from common import CONSOLE, OOPS, commit, copy_harness, git, kernel, script, verb, wait_for, write
 
 KTAP = """\
 TAP version 13
@@ -124,19 +123,13 @@ def test_each(for_each):
     # Gates that have passed do not run again.
     again, said = run(for_each, "each")
     assert again == table and "patch" not in said
-
-
-def test_each_what_changes_runs_again(for_each):
-    run(for_each, "each")
+    # A gate runs again after a change of what it depends on.
     series_of(for_each / "build/linux", message="ONE")
     _, said = run(for_each, "each")
     assert "1 of 1: patch 1, checkpatch" in said
     with (for_each / "qemu-config/demo").open("a") as demo:
         demo.write("#\n")
     assert "patch 1, default" in run(for_each, "each", PATCH="1")[1]
-
-
-def test_each_one_patch(for_each):
     for number in ("0", "3", "x"):
         assert "give a number from 1 to 2" in run(for_each, "each", 6, PATCH=number)[1]
 
@@ -179,8 +172,7 @@ def test_each_is_interrupted(for_each):
                                 stderr=said, env=os.environ | {
                                     "EXITHAND_CACHE": str(for_each / "cache"),
                                     "HOOK": f"touch {for_each}/runs; exec sleep 30"})
-    while not (for_each / "runs").exists() and each.poll() is None:
-        time.sleep(0.05)
+    wait_for(for_each / "runs", each)
     os.killpg(each.pid, signal.SIGINT)
     assert each.wait(timeout=100) in (130, -signal.SIGINT)
     assert "Traceback" not in (for_each / "said").read_text()
@@ -466,6 +458,7 @@ def test_regress_without_apt(tmp_path):
 # -- mutants ----------------------------------------------------------------
 
 CAUGHT_BY = "Caught-by: proc-exithand global.poll_* still waits\n"
+RUN = "Run: proc-exithand global.*\n"
 MUTANT_KTAP = """\
 TAP version 13
 1..2
@@ -500,11 +493,8 @@ def judge_mutant(tmp_path, monkeypatch, capsys):
     return judge
 
 
-def test_mutant_is_caught(judge_mutant):
-    assert judge_mutant() == (0, "ok    one: caught by proc-exithand global.poll_waits (1 s)\n1 passed, 0 failed\n")
-
-
 @pytest.mark.parametrize("code, says, what", [
+    (0, "ok    one: caught by proc-exithand global.poll_waits (1 s)\n1 passed, 0 failed\n", {}),
     (1, "FAIL  one: not caught", {"ktap": GREEN}),
     (1, "something else", {"ktap": MUTANT_KTAP.replace("still waits", "woken")}),
     (3, "something else", {"ktap": GREEN, "console": CONSOLE + OOPS}),
@@ -517,14 +507,14 @@ def test_mutant_is_caught(judge_mutant):
     (5, "died", {"end": "died"}),
     (9, "end mark", {"console": CONSOLE.replace("end of run", "")}),
     (0, "caught by the kernel: BUG: kernel NULL", {
-        "header": "Run: proc-exithand global.*\nCaught-by: console NULL\n", "ktap": GREEN, "console": CONSOLE + OOPS}),
-    (1, "no failure of console NULL", {"header": "Run: proc-exithand global.*\nCaught-by: console NULL\n", "ktap": GREEN}),
-    (0, "2 tests passed", {"header": "Run: proc-exithand global.*\nControl: yes\n", "ktap": GREEN}),
-    (1, "poll_waits failed", {"header": "Run: proc-exithand global.*\nControl: yes\n"}),
+        "header": RUN + "Caught-by: console NULL\n", "ktap": GREEN, "console": CONSOLE + OOPS}),
+    (1, "no failure of console NULL", {"header": RUN + "Caught-by: console NULL\n", "ktap": GREEN}),
+    (0, "2 tests passed", {"header": RUN + "Control: yes\n", "ktap": GREEN}),
+    (1, "poll_waits failed", {"header": RUN + "Control: yes\n"}),
     (6, "not both", {"header": CAUGHT_BY + "Control: yes\n"}),
     (6, "not both", {"header": "Control: yes\n" + CAUGHT_BY}),
     (6, "not both", {"header": ""}),
-    (6, "not both", {"header": "Run: proc-exithand global.*\n"}),
+    (6, "not both", {"header": RUN}),
     (6, "unclear line", {"header": CAUGHT_BY + "Caughtby: x\n"}),
     (6, "unclear line", {"header": "Caught-By: proc-exithand x\n" + CAUGHT_BY}),
     (6, "unclear line", {"header": "Caught-by: proc-exithand\n"}),
@@ -532,8 +522,8 @@ def test_mutant_is_caught(judge_mutant):
     (6, "names no tests", {"header": "Control: yes\n"}),
     (6, "names no tests", {"header": "Caught-by: console NULL\n"})])
 def test_mutant(judge_mutant, code, says, what):
-    assert judge_mutant(**what)[0] == code
-    assert says in judge_mutant(**what)[1]
+    found, said = judge_mutant(**what)
+    assert found == code and says in said
 
 
 MUTANT_BUILD = """\

@@ -214,6 +214,9 @@ def test_end(judge, code, said, what):
 
 @pytest.mark.parametrize("kind, status, console, code", [
     ("exec", "0", CONSOLE, 0), ("exec", "7", CONSOLE, 7), ("exec", "0", CONSOLE + OOPS, 3),
+    ("exec", "1", CONSOLE + OOPS, 3), ("exec", "3", CONSOLE + OOPS, 3),
     ("exec", "0", CUT, 9), ("run", "0", CONSOLE, 0), ("run", "1", CONSOLE, 1)])
 def test_exec_and_run(judge, kind, status, console, code):
-    assert judge(kind, ktap=None, status=status, console=console).code == code
+    done = judge(kind, ktap=None, status=status, console=console)
+    assert done.code == code
+    assert ("exithand: the kernel complained: [    5.1" in done.said) == (OOPS in console)

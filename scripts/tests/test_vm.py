@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from common import TOP, script
+from common import TOP, script, wait_for
 
 ENDS = "touch $run/console.log; echo 0 >$run/status"
 
@@ -36,10 +36,8 @@ def boot_fixture(tmp_path):
                 [sys.executable, TOP / "scripts/lib/vm.py", "--kernel", "bzImage", "--dir", run, "--limit",
                  str(limit), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ACCEL": "tcg"}) as vm:
-            while during and not (run / "runs").exists():
-                assert vm.poll() is None
-                time.sleep(0.01)
             if during:
+                wait_for(run / "runs", vm)
                 during(vm)
             out, err = vm.communicate()
         assert time.monotonic() - began < 15
@@ -50,7 +48,7 @@ def boot_fixture(tmp_path):
 
 
 @pytest.mark.parametrize("vng, code, end", [
-    ("touch $run/console.log; echo 7 >$run/status", 0, "ended"),
+    (ENDS.replace("0", "7"), 0, "ended"),
     ("touch $run/console.log; kill -SEGV $$", 5, "died"),
     ("echo no QEMU here; exit 1", 6, "not"),
     ("touch $run/console.log; exit 0", 5, "died")])
