@@ -37,11 +37,14 @@ KERNEL = 2616           # goal: most bytes that PROC_EXITHAND=y adds to the kern
 FLAT = 0.01             # figures that differ by less count as equal
 # Goals that are missed, with the reason.
 KNOWN = {
-    "one waiter, the exit itself": "the exit wakes a second wait queue besides the pidfd's, which takes 57 instructions "
-    "with its lock. The hook, the call, the latch and the check of the queue add to that.",
-    "its reader has returned": "the exit wakes a second wait queue besides the pidfd's.",
-    "one waiter, until all sleep again": "the exit wakes a second wait queue. The reaping drops the inodes and directory "
-    "entries of /proc/PID, as it does after any access to the process in /proc.",
+    "one waiter, the exit itself":
+        "the exit wakes a second wait queue besides the pidfd's, which takes 57 instructions with its lock. "
+        "The hook, the call, the latch and the check of the queue add to that.",
+    "its reader has returned":
+        "the exit wakes a second wait queue besides the pidfd's.",
+    "one waiter, until all sleep again":
+        "the exit wakes a second wait queue. The reaping drops the inodes and directory entries of /proc/PID, "
+        "as it does after any access to the process in /proc.",
 }
 
 
@@ -131,7 +134,10 @@ def collect(raw):
 # -- goals --
 
 def goals(bench):
-    """Return [(goal, figures, met)]. The subject of a goal is before its colon. If the run cannot tell, met is None."""
+    """Return [(goal, figures, met)]. The subject of a goal is before its colon.
+
+    If this run cannot tell, met is None.
+    """
     found = []
 
     def peers(what, case, metric, keys, more=0):
@@ -244,26 +250,41 @@ def letter(bench):
 # Case, title, text, and three fields or tuples of fields. Each value of the first one has a table,
 # each value of the second one a row, and each value of the third one a column.
 SECTIONS = (
-    ("unwatched", "Nobody watches", "From the creation of a process or thread until its creator has reaped or joined it.",
+    ("unwatched", "Nobody watches",
+     "These figures count from the creation of a process or thread until its creator has reaped or joined it.",
      "", ("way",), ("kernel",)),
-    ("reader", "Until its reader has returned", "From the last instruction of the process until its only waiter has "
-     "returned from its system call.", "", ("file", "way"), ("kernel",)),
-    ("watched", "One waiter", "From the last instruction of the process. *exit*: until waitid() in its parent has "
-     "reported the zombie. *reaped*: until the parent has reaped it. *settled*: until all tasks sleep again. poll: "
-     "each waiter is a thread. epoll: each is an entry of one epoll instance, and no thread wakes up.",
+    ("reader", "Until its reader has returned",
+     "These figures count from the last instruction of the process until its only waiter has returned from its "
+     "system call.",
+     "", ("file", "way"), ("kernel",)),
+    ("watched", "One waiter",
+     "These figures count from the last instruction of the process. *exit*: until waitid() in its parent has "
+     "reported the zombie. *reaped*: until the parent has reaped it. *settled*: until all tasks sleep again. "
+     "With poll, each waiter is a thread. With epoll, each waiter is an entry of one epoll instance, and no "
+     "thread wakes up.",
      "", ("kernel", "file", "way"), ("metric",)),
-    ("own", "Many waiters of that process", "![](bench-own.svg)", "metric", ("own",), ("file", "way", "kernel")),
-    ("other", "One waiter, and many of other processes", "![](bench-other.svg)", "metric", ("other",),
-     ("file", "way", "kernel")),
-    ("burst", "A burst of exits", "One signal kills many processes, which reap themselves. From the signal until one "
-     "epoll loop has learned of all exits.", "", ("other", "file", "way"), ("kernel",)),
-    ("calls", "Single calls", "The first open of an exithand file makes inodes and directory entries of /proc/PID; "
-     "that of a pidfd makes an inode of pidfs.", "", ("way",), ("file", "kernel")),
-    ("polling", "Polling /proc", "A program waits for a process that lives for one to two seconds. The table shows the "
-     "CPU time of the program, without timer interrupts, and its delay in learning of the exit.", "", ("way",), ("metric", "kernel")),
-    ("killer", "Killing processes of a memory cgroup", "A program kills some of 16 processes of 4 MiB each until "
-     "little more than half of their memory is in use. It must kill 8.", "", ("way",), ("metric", "kernel")),
-    ("memory", "Memory", "The slab cache of struct signal_struct, and the bytes in slab caches for each open file.",
+    ("own", "Many waiters of that process", "![](bench-own.svg)",
+     "metric", ("own",), ("file", "way", "kernel")),
+    ("other", "One waiter, and many of other processes", "![](bench-other.svg)",
+     "metric", ("other",), ("file", "way", "kernel")),
+    ("burst", "A burst of exits",
+     "One signal kills many processes, which are autoreaped. These figures count from the signal until one "
+     "epoll loop has learned of all exits.",
+     "", ("other", "file", "way"), ("kernel",)),
+    ("calls", "Single calls",
+     "The first open of an exithand file makes inodes and directory entries of /proc/PID. The first open of a "
+     "pidfd makes an inode of pidfs.",
+     "", ("way",), ("file", "kernel")),
+    ("polling", "Polling /proc",
+     "A program waits for a process that lives for one to two seconds. The table shows the CPU time of the "
+     "program, without timer interrupts, and its delay in learning of the exit.",
+     "", ("way",), ("metric", "kernel")),
+    ("killer", "Killing processes of a memory cgroup",
+     "A program kills some of 16 processes of 4 MiB each until little more than half of their memory is in use. "
+     "It must kill 8.",
+     "", ("way",), ("metric", "kernel")),
+    ("memory", "Memory",
+     "The tables show the slab cache of struct signal_struct, and the bytes in slab caches for each open file.",
      "metric", ("way",), ("file", "kernel")),
 )
 # Metrics with another name or unit in the tables: name and divisor.
@@ -290,15 +311,17 @@ def tables(bench):
     out = ["# What /proc/PID/exithand costs", "",
            f"Made by `make bench` from bench.json. {data['when']}, {data['kernel']}, {data['qemu']}, "
            f"{'; '.join(data['compilers'])}.", "",
-           *(["**Made with QUICK=1, which runs fewer rounds. Use these figures only as a first look.**", ""] if data["quick"] else []),
-           "QEMU counts instructions, so the speed and the load of the host do not matter. Each instruction advances "
-           "the guest's clock by one nanosecond. The clock jumps while the guest is idle. Cache misses, mispredicted "
-           "branches, the cost of locked instructions, lock contention (there is one CPU) and mitigations are not "
-           "measured.", "",
-           f"Each figure is the median of {max(map(len, bench.index.values()))} samples, with the range in brackets. A "
-           f"sample is the median of its rounds; in the cases {', '.join(MEANS)}, it is their mean.", "",
-           "Three kernels of the same configuration are compared: *unpatched*, *patched* and *one queue*. The last one "
-           "is patched, but all processes share one wait queue, as in the RFC of 2018 "
+           *(["**Made with QUICK=1, which runs fewer rounds. Use these figures only as a first look.**", ""]
+             if data["quick"] else []),
+           "QEMU counts instructions, so the speed and the load of the host do not matter. Each instruction "
+           "advances the guest's clock by one nanosecond. The clock jumps while the guest is idle. Cache misses, "
+           "mispredicted branches, the cost of locked instructions, lock contention (there is one CPU) and "
+           "mitigations are not measured.", "",
+           f"Each figure is the median of {max(map(len, bench.index.values()))} samples, with the range in "
+           f"brackets. A sample is the median of its rounds; in the cases {', '.join(MEANS[:-1])} and {MEANS[-1]}, "
+           "it is their mean.", "",
+           "Three kernels of the same configuration are compared: *unpatched*, *patched* and *one queue*. In the "
+           "last one, which is patched, all processes share one wait queue, as in the RFC of 2018 "
            "(scripts/mutants/one-global-queue.patch).", "",
            "## Goals", "", *table(("goal", "figures", ""), ((a, b, words[c]) for a, b, c in found)),
            *(f"- Why missed: *{what}*: {KNOWN.get(what, 'not known')}"

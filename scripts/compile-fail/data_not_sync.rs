@@ -20,9 +20,9 @@ pub struct Data {
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(file: *mut bindings::file, table: *mut bindings::poll_table, data: *const Data) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         // error: E0277 Cell<u32>
         FilePollTable::with(file, table, data, |data, table| {

@@ -16,13 +16,13 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const WaitQueue,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     let kept = unsafe {
         FilePollTable::with(file, table, data, |queue, _| {
             // error: lifetime may not live long enough

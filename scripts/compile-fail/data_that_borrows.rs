@@ -18,13 +18,13 @@ pub struct Data<'a> {
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll<'a>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const Data<'a>,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         // error: E0521
         FilePollTable::with(file, table, data, |data, table| {

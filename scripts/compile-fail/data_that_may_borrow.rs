@@ -14,13 +14,13 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll<T: Deref<Target = WaitQueue> + Sync>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const T,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         // error: E0310
         FilePollTable::with(file, table, data, |data, table| table.register_wait(data))

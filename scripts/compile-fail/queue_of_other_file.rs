@@ -13,13 +13,13 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`, for both.
+/// Same requirements as `FilePollTable::with`, for both files.
 pub unsafe fn poll(
     files: [*mut bindings::file; 2],
     table: *mut bindings::poll_table,
     data: [*const WaitQueue; 2],
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(files[0], table, data[0], |_, table0| {
             FilePollTable::with(files[1], table, data[1], |queue1, _| {

@@ -68,14 +68,14 @@ fn register<'a>(table: &FilePollTable<'a>, queue: &'a WaitQueue) {
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`, for both.
+/// Same requirements as `FilePollTable::with`, for both files.
 pub unsafe fn poll(
     files: [*mut bindings::file; 2],
     tables: [*mut bindings::poll_table; 2],
     data: [*const Data; 2],
     queue: &'static WaitQueue,
 ) -> PollEvents {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(files[0], tables[0], data[0], |data0, table0| {
             FilePollTable::with(files[1], tables[1], data[1], |data1, table1| {
