@@ -243,7 +243,8 @@ def summary():
     code = min(bad, key=list(verdict.CODES).index, default=0)
     (RESULTS / "mutants.txt").write_text("\n".join(lines) + "\n")
     (RESULTS / "mutants.json").write_text(json.dumps(
-        {"exit": code, "passed": len(every) - len(bad), "failed": len(bad), "mutants": every}, indent=1) + "\n")
+        {"exit": code, "passed": len(every) - len(bad), "failed": len(bad), "mutants": every},
+        indent=1) + "\n")
     print(lines[-1])
     return code
 

@@ -13,7 +13,8 @@ def three_patches(tmp_path_factory):
     """Three patches: Rust code, C code with the option, a selftest."""
     tree = tmp_path_factory.mktemp("each")
     git(tree, "init", "-q", "-b", "exithand")
-    commit(tree, "base", **{"kernel/fork.c": "int fork;\n", "rust/kernel/lib.rs": "//\n", "fs/proc/Kconfig": "menu\n"})
+    commit(tree, "base", **{
+        "kernel/fork.c": "int fork;\n", "rust/kernel/lib.rs": "//\n", "fs/proc/Kconfig": "menu\n"})
     git(tree, "tag", "base")
     commit(tree, "one", **{"rust/kernel/queue.rs": "// queue\n", "rust/bindings/helper.h": "//\n"})
     commit(tree, "two", **{"kernel/fork.c": "int fork, more;\n", "fs/proc/Kconfig": "config\n"})

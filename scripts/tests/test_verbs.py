@@ -244,7 +244,7 @@ def refused(top, code, **env):
     return said.splitlines()[-1]
 
 
-@pytest.mark.parametrize("who, right", [
+@pytest.mark.parametrize("sender, right", [
     ("", False), ("Name <address>", False), ("Kim Doe", False), ("Kim Doe kim@kernel.org", False),
     ("Kim Doe <>", False), ("Kim Doe <kim>", False), ("Kim Doe <kim@kernel>", False),
     ("<kim@kernel.org>", False), ("kim@kernel.org <kim@kernel.org>", False), ("... <kim@kernel.org>", False),
@@ -252,9 +252,9 @@ def refused(top, code, **env):
     ("Kim Doe <kim@kernel.org> <x@kernel.org>", False), ("Kim\nDoe <kim@kernel.org>", False),
     ("Kim Doe <kim.doe+lk@mail.kernel.org>", True), ("毛 <m@kernel.org>", True),
     ('"O\'Nobody, E." <name.less@k-1.org>', True)])
-def test_send_from(monkeypatch, who, right):
+def test_send_from(monkeypatch, sender, right):
     import send as module
-    monkeypatch.setenv("FROM", who)
+    monkeypatch.setenv("FROM", sender)
     if right:
         assert len(module.sender()) == 2
         return
@@ -294,7 +294,7 @@ def test_send(for_send):
     assert "letter.txt" in refused(for_send, 6)
 
 
-def test_send_in_english_only(for_send):
+def test_send_letter_that_is_not_ascii(for_send):
     write(for_send / "patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: ä\n\nTëxt.\n")
     own_commit(for_send)
     send(for_send, FROM="Kim Doe <kim@kernel.org>")
@@ -305,21 +305,20 @@ def test_send_in_english_only(for_send):
 def test_send_checks_the_mails(for_send, monkeypatch, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
 
-    def call(verb):
-        return subprocess.run([sys.executable, for_send / "scripts/lib/send.py", verb, for_send / "build/linux",
-                               out], check=False, capture_output=True, text=True)
+    def call(what):
+        command = [sys.executable, for_send / "scripts/lib/send.py", what, for_send / "build/linux", out]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
     monkeypatch.setenv("FROM", FROM)
     assert call("write").returncode == 0 and call("check").returncode == 0
-    for name, old, new, said in (
-            ("0002-rust-add-queue", "+// queue", "+// other", "other trees"),
-            ("0002-rust-add-queue", "Signed-off-by:", "Acked-by:", "by nobody"),
-            ("0002-rust-add-queue", "l@kernel.org", "l@localhost", "no mail address")):
-        text = (out / f"{name}.patch").read_text()
+    mail = out / "0002-rust-add-queue.patch"
+    text = mail.read_text()
+    for old, new, said in (("+// queue", "+// other", "other trees"),
+                           ("Signed-off-by:", "Acked-by:", "by nobody"),
+                           ("l@kernel.org", "l@localhost", "no mail address")):
         assert old in text
-        write(out / f"{name}.patch", text.replace(old, new, 1))
+        write(mail, text.replace(old, new, 1))
         done = call("check")
         assert done.returncode == 1 and said in done.stderr, done.stderr
-        write(out / f"{name}.patch", text)
 
 
 def test_send_complaints(for_send):
