@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Count the instructions that exits, and waiting for them, take. Runs in the
- * guest of `make bench`; scripts/bench/bench.py reads the output.
+ * Count the instructions of exits and of waiting for them. This program runs in
+ * the guest of `make bench`. scripts/bench/bench.py reads its output.
  *
  *	bench REPETITIONS quick|full [CASE...]
  *
@@ -10,16 +10,17 @@
  * number of instructions. Each line of output is the value of one round: case,
  * file, way, waiters of the process and of others, metric, repetition, value.
  *
- * In most rounds a *target* exits: a process that shares our memory and files,
- * so that its exit is the cheapest possible. It stores the counter in
- * `last_words` and calls exit_group(). This program is its parent. Both run at
- * the highest priority, waiters at a lower one, and the thread `settle` at the
- * lowest, so only when all others sleep. The metrics, from the last words:
+ * In most rounds a *target* exits. It is a child of this program and shares its
+ * memory and files, which makes the exit as cheap as possible. The target stores
+ * the counter in `last_words` and calls exit_group(). Parent and target run at
+ * the highest priority, waiters at a lower one. The thread `settle` has the
+ * lowest priority, so it runs only when all others sleep. Each metric counts
+ * from last_words:
  *
  *	exit	until waitid() has reported the zombie: the exit and its wake-ups
  *	reaped	until the target is reaped
  *	settled	until every task sleeps again
- *	told	until the only waiter has returned from its system call
+ *	told	until the only waiter has returned from its system call (case reader)
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -81,7 +82,7 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-/* What is measured, and in which repetition. Nothing is printed of one below 0. */
+/* The current case and repetition. A negative repetition prints nothing. */
 static const char *case_;
 static char what[128];
 static int repetition, repetitions;
@@ -100,8 +101,8 @@ static void add(const char *metric, double value)
 /* -- processes -- */
 
 /*
- * The cost of freeing a PID depends on the PID and on its neighbors. So every
- * kind of process has PIDs of its own, the same in each round.
+ * The cost of freeing a PID depends on the PID and on its neighbors. So each
+ * kind of process uses PIDs of its own, which are the same in each round.
  */
 enum { NEIGHBOR = 20000, TARGET, OTHERS = 24000, WAITERS = 40000, LIVES = 10000 };
 
@@ -202,7 +203,7 @@ static struct waiter own_waiters[OWN_MAX + MANY], *const other_waiters = own_wai
 static sem_t settle_go, settle_done;
 static uint64_t settled_at;
 
-/* Until the exit, or a signal. */
+/* Wait until the process exits or a signal arrives. */
 static void wait_by(const char *way, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -257,7 +258,7 @@ static void new_thread(pthread_t *thread, void *(*run)(void *), void *arg)
 	pthread_attr_destroy(&attr);
 }
 
-/* Sleep until all others sleep; return when that was. */
+/* Sleep until all other tasks sleep, and return the counter at that point. */
 static uint64_t settle(void)
 {
 	sem_post(&settle_go);
@@ -265,7 +266,7 @@ static uint64_t settle(void)
 	return settled_at;
 }
 
-/* Give the kernel time for what it defers. No instructions pass while all sleep. */
+/* Let the kernel do its deferred work. An idle CPU counts no instructions. */
 static void rest(void)
 {
 	usleep(40000);
@@ -294,17 +295,18 @@ static void expect(const struct waiter *w, int n, bool waits, const char *or_els
 
 /* -- cases: exits -- */
 
-/* If so, procfs has inodes to drop at the reaping. */
+/* After a look at /proc/PID, procfs must drop inodes when the process is reaped. */
 #define LOOKED_AT "/proc/PID looked at"
 
-/* The waiters of other processes, if they are not threads. */
+/* Waits for the other processes, unless threads do; then it is -1. */
 static int other_epfd = -1;
 
 /*
- * The exit of a process with `own` waiters, while `other` processes have one
- * each. `way` tells how they wait: threads in poll or read, or entries of one
- * epoll instance, which wake nobody. In the case "reader", though, the parent
- * sleeps, and one thread waits, in epoll_wait if that is the way.
+ * Measure the exit of a process with @own waiters, while @other processes have
+ * one waiter each. If @way is poll or read, each waiter is a thread. If it is
+ * epoll, each waiter is an entry of one epoll instance, and no thread wakes up.
+ * In the case "reader", the parent sleeps and the only waiter is a thread, in
+ * epoll_wait() if @way is epoll.
  */
 static void exits(const char *file, const char *way, int own, int other, int rounds)
 {
@@ -353,7 +355,7 @@ static void exits(const char *file, const char *way, int own, int other, int rou
 			errx(1, "%s: not told of the exit", what);
 		if (other_epfd < 0)
 			expect(other_waiters, other, true, "told of another exit");
-		/* After a false wake-up, this makes epoll poll the file. */
+		/* epoll_wait() polls each file that had a wake-up, even a false one. */
 		else if (epoll_wait(other_epfd, &event, 1, 0))
 			errx(1, "%s: told of another exit", what);
 		if (reader)
@@ -407,7 +409,7 @@ static void case_own(void)
 	}
 }
 
-/* It takes long to start so many processes: all repetitions use the same ones. */
+/* All repetitions use the same processes, because it takes long to start them. */
 static void case_other(void)
 {
 	static const int other[] = { 0, 10, 1000, 1, 100, 10000 };
@@ -454,7 +456,7 @@ static void case_other(void)
 	}
 }
 
-/* One signal kills many processes, which reap themselves; one epoll loop learns of all. */
+/* One signal kills many processes, which are autoreaped. One epoll loop learns of all exits. */
 static void case_burst(void)
 {
 	static const struct { const char *file, *way; } rows[] = {
@@ -488,7 +490,7 @@ static void case_burst(void)
 			int ready = MUST(epoll_wait(epfd, events, SIZE(events), -1));
 
 			for (int i = 0; i < ready; i++)
-				told += !close(events[i].data.fd);	/* or it is ready again */
+				told += !close(events[i].data.fd);	/* else it stays ready */
 		}
 		begin(rows[r].file, rows[r].way, 1, n);
 		add("total", now() - before);
@@ -500,7 +502,7 @@ static void case_burst(void)
 
 /* -- cases: others -- */
 
-/* The counter must count instructions. This loop has 1000000. */
+/* Check that the counter counts instructions: the loop has 1000000. */
 static void case_instrument(void)
 {
 	begin("", "", 0, 0);
@@ -532,7 +534,7 @@ static void one_life(const char *way)
 	reap(pid);
 }
 
-/* Processes for which only their parent waits, one after the other. */
+/* Create processes, one at a time, for which only the parent waits. */
 static void case_unwatched(void)
 {
 	static const struct { const char *way; int n; } lives[] = {
@@ -557,7 +559,7 @@ static void case_unwatched(void)
 	set_priority(PRIORITY);
 }
 
-/* A system call, or open() and close(), n times. */
+/* Measure @code, which is a system call or open() and close(), n times. */
 #define CALLS(file, name, code) do {					\
 	begin(file, name, 0, 0);					\
 	for (int i = 0; i < n; i++) {					\
@@ -605,8 +607,8 @@ static uint64_t cpu_time(void)
 }
 
 /*
- * A program waits for a process that lives for one to two seconds. The CPU time
- * of the program, in nanoseconds, is its number of instructions.
+ * A program waits for a process that lives for one to two seconds. With -icount,
+ * the CPU time of the program in nanoseconds is its number of instructions.
  */
 static void case_polling(void)
 {
@@ -645,7 +647,7 @@ static void case_polling(void)
 				shared->cpu = cpu_time() - before;
 				_exit(0);
 			}
-			/* Not in step with any of the intervals. */
+			/* The lifetime is not a multiple of any polling interval. */
 			usleep(1000000 + round * 53177 % 1000000);
 			MUST(write(release_pipe[1], "x", 1));
 			reap(pid);
@@ -693,8 +695,9 @@ static unsigned long read_number(const char *path, const char *format)
 }
 
 /*
- * Kill hogs until the goal is reached. After each, wait by exithand if @ms is -1, not
- * at all if it is 0, else look every @ms milliseconds whether the hog has memory left.
+ * Kill hogs until the memory in use is at most GOAL. After each kill, wait by exithand
+ * if @ms is -1. If @ms is positive, check every @ms milliseconds whether the hog still
+ * has memory. If @ms is 0, do not wait.
  */
 static int kill_hogs(const pid_t *hog, int ms)
 {
@@ -719,7 +722,7 @@ static int kill_hogs(const pid_t *hog, int ms)
 	return killed;
 }
 
-/* The processes of a cgroup use twice the memory that they may. */
+/* The processes of a cgroup use twice the memory that the killer allows. */
 static void case_killer(void)
 {
 	static const struct { const char *way; int ms; } rows[] = {
@@ -767,7 +770,7 @@ static void case_killer(void)
 	umount2(CGROUPS, MNT_DETACH);
 }
 
-/* Cases that fork come before those that start many threads. */
+/* The cases that fork come first: the later ones start many threads. */
 static const struct { const char *name; void (*run)(void); } cases[] = {
 	{ "instrument", case_instrument }, { "unwatched", case_unwatched }, { "polling", case_polling },
 	{ "killer", case_killer }, { "calls", case_calls }, { "watched", case_watched },
@@ -787,11 +790,11 @@ int main(int argc, char **argv)
 	quick = !strcmp(argv[2], "quick");
 	have_exithand = !access("/proc/self/exithand", F_OK);
 
-	/* No output while something is measured, and no buffer that a fork copies. */
+	/* Do not write during a measurement. The buffer is shared, so fork() does not copy it. */
 	setvbuf(stdout, mmap(NULL, OUTPUT_MAX, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0), _IOFBF, OUTPUT_MAX);
 	MUST(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 32768, 32768 }));
-	signal(SIGUSR1, do_nothing);	/* poll is not restarted */
+	signal(SIGUSR1, do_nothing);	/* makes poll() fail with EINTR */
 	put("/proc/sys/kernel/sched_rt_runtime_us", "-1");
 	put("/proc/sys/kernel/pid_max", "100000");
 	put("/proc/sys/kernel/threads-max", "100000");

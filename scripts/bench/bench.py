@@ -4,13 +4,13 @@
 
 usage: bench.py judge RAW RESULTS | plot RESULTS | publish JSON TOP | check TOP | compare JSON JSON
 
-judge    Write bench.json and bench.md to RESULTS, from what scripts/verbs/bench has collected in RAW.
-         Exits with 1 if a goal is missed and no reason for it is known.
+judge    Write bench.json and bench.md to RESULTS, from the samples that scripts/verbs/bench left in RAW.
+         Exits with 1 if a goal is missed and KNOWN has no reason for it.
 plot     Draw bench-*.svg into RESULTS, from its bench.json. Needs matplotlib.
-publish  Copy JSON to results/ of the repository TOP; write bench.md, and the tables in README.md and
-         in the cover letter, from it.
-check    Is all that publish and plot write what results/bench.json gives? Exits with 1 if not.
-compare  By how much do the medians of two runs differ? Exits with 1 if one does by 1 % or more.
+publish  Copy JSON to results/ of the repository TOP. Write bench.md and the tables in README.md and
+         in the cover letter from it.
+check    Compare the files that publish and plot write with results/bench.json. Exits with 1 if one differs.
+compare  Print how much the medians of two runs differ. Exits with 1 if one differs by 1 % or more.
 """
 
 import difflib
@@ -27,21 +27,24 @@ BASE, AGAIN, PATCHED, QUEUE = "base", "base-again", "patched", "one-queue"
 KERNELS = {BASE: "unpatched", AGAIN: "unpatched, again", PATCHED: "patched", QUEUE: "one queue"}
 FILES = "pidfd", "exithand"
 NAMES = "case", "file", "way", "own", "other", "metric"
-# A sample is the mean of its rounds in these cases, and else their median.
+# A sample is the mean of its rounds in these cases. In the other cases it is their median.
 MEANS = "polling", "killer", "memory"
 
-UNWATCHED = 0.001       # goal: at most so much more for a process that nobody watches
-ABOVE = 80              # goal: at most so many instructions above a pidfd's, with one waiter
-SIGNAL_STRUCT = 1000    # goal: bytes of struct signal_struct
-KERNEL = 2616           # goal: at most so many bytes more with PROC_EXITHAND=y
-FLAT = 0.01             # Figures that differ by less are called the same.
-# Goals that are missed, and why.
+UNWATCHED = 0.001       # goal: largest increase for a process that nobody watches
+ABOVE = 80              # goal: most instructions above a pidfd's, with one waiter
+SIGNAL_STRUCT = 1000    # goal: largest size of struct signal_struct, in bytes
+KERNEL = 2616           # goal: most bytes that PROC_EXITHAND=y adds to the kernel
+FLAT = 0.01             # figures that differ by less count as equal
+# Goals that are missed, with the reason.
 KNOWN = {
-    "one waiter, the exit itself": "the exit wakes a second queue, besides the pidfd's, with its lock: 57 instructions. "
-    "The hook, the call, the latch and the look at the queue come on top.",
-    "its reader has returned": "the exit wakes a second queue, besides the pidfd's.",
-    "one waiter, until all sleep again": "the exit wakes a second queue, and the reaping drops the inodes of /proc/PID "
-    "and their directory entries, as it does whenever somebody has looked at the process.",
+    "one waiter, the exit itself":
+        "the exit wakes a second wait queue besides the pidfd's, which takes 57 instructions with its lock. "
+        "The hook, the call, the latch and the check of the queue add to that.",
+    "its reader has returned":
+        "the exit wakes a second wait queue besides the pidfd's.",
+    "one waiter, until all sleep again":
+        "the exit wakes a second wait queue. The reaping drops the inodes and directory entries of /proc/PID, "
+        "as it does after any access to the process in /proc.",
 }
 
 
@@ -50,7 +53,7 @@ class Problem(Exception):
 
 
 class Bench:
-    """bench.json, and how to get at a figure in it."""
+    """The figures of a bench.json."""
 
     def __init__(self, text):
         self.data = json.loads(text)
@@ -59,7 +62,7 @@ class Bench:
                       for s in sorted(samples, key=lambda s: (s["own"], s["other"]))}
 
     def one(self, kernel, case, metric, file="", way="", own=0, other=0):
-        """The median of the samples; None if there are none."""
+        """Return the median of the samples, or None if there are none."""
         samples = self.index.get((kernel, case, file, way, own, other, metric))
         return median(samples) if samples else None
 
@@ -70,7 +73,7 @@ class Bench:
         return value
 
     def values(self, case, name):
-        """Which ways, or numbers of waiters, a case has."""
+        """Return the ways, or the numbers of waiters, of a case."""
         found = list({key[1 + NAMES.index(name)]: 1 for key in self.index if key[1] == case})
         if not found:
             raise Problem(f"there are no samples of {case}")
@@ -80,7 +83,7 @@ class Bench:
 # -- collecting --
 
 def read_samples(file):
-    """One entry for each figure, with lists: what each sample says of its rounds."""
+    """Return one entry for each figure. Its lists have one statistic of the rounds for each sample."""
     samples = {}
     for line in file.read_text().splitlines():
         case, path, way, own, other, metric, repetition, value = line.split("\t")
@@ -97,11 +100,11 @@ def read_bloat(file):
     head = re.match(r"add/remove: (\d+)/(\d+) grow/shrink: (\d+)/(\d+) up/down: (-?\d+)/(-?\d+) \((-?\d+)\)", lines[0])
     total = re.match(r"Total: Before=(\d+), After=(\d+)", lines[-1])
     if not head or not total:
-        raise Problem(f"bloat-o-meter's answer in build/bench/{file.name} is not understood")
+        raise Problem(f"build/bench/{file.name} has no output of bloat-o-meter that is understood")
     found = dict(zip(("added", "removed", "grown", "shrunk", "up", "down", "change", "renamed", "before", "after"),
                      map(int, (*head.groups(), 0, *total.groups()))))
-    # rustc numbers the impl blocks of a module, so one more of them, even one
-    # without code, renames the symbols of those after it.
+    # rustc numbers the impl blocks of a module. A new block, even without code,
+    # renames the symbols of the later blocks.
     symbols = Counter((re.sub(r"(?<=[MX])s[0-9A-Za-z]*_", "s_", fields[0]), int(fields[-1]))
                       for fields in map(str.split, lines[2:-1]) if len(fields) >= 4)
     for (symbol, change), n in symbols.items():
@@ -131,7 +134,10 @@ def collect(raw):
 # -- goals --
 
 def goals(bench):
-    """[(goal, figures, met: yes, no, or None if this run cannot tell)]; the subject is before a colon."""
+    """Return [(goal, figures, met)]. The subject of a goal is before its colon.
+
+    If this run cannot tell, met is None.
+    """
     found = []
 
     def peers(what, case, metric, keys, more=0):
@@ -142,7 +148,7 @@ def goals(bench):
     found.append((f"nobody watches, the exit itself: at most {UNWATCHED:+.1%}",
                   f"{base:.0f} → {patched:.0f}: {patched - base:+.0f}, {patched / base - 1:+.3%}",
                   patched / base - 1 <= UNWATCHED))
-    # A difference counts only if it is larger than what the same kernel makes.
+    # A difference counts only if it exceeds the difference of two runs of one kernel.
     for way in bench.values("unwatched", "way"):
         base, patched = (bench.must(k, "unwatched", "life", "none", way) for k in (BASE, PATCHED))
         again, ratio = bench.one(AGAIN, "unwatched", "life", "none", way), patched / base - 1
@@ -195,7 +201,7 @@ def number(value):
 
 
 def spread(samples):
-    """The median, and in brackets how far the samples go."""
+    """Return the median, with the range of the samples in brackets."""
     low, middle, high = map(number, (min(samples), median(samples), max(samples)))
     return middle if low == high else f"{middle} ({low}–{high})"
 
@@ -206,7 +212,7 @@ def table(head, rows):
 
 
 def costs(bench):
-    """Of the summary: rows that compare the kernels, and rows that compare with a pidfd."""
+    """Return the rows that compare the kernels, and the rows that compare exithand with a pidfd."""
     own, other, burst = (bench.values(*c)[-1] for c in (("own", "own"), ("other", "other"), ("burst", "other")))
     kernels, peers = ((BASE, "none"), (PATCHED, "none")), ((PATCHED, FILES[0]), (PATCHED, FILES[1]))
     found = {kernels: [], peers: []}
@@ -229,43 +235,59 @@ def costs(bench):
 
 
 def summary(bench):
-    """The table of README."""
+    """Return the table of README.md."""
     kernels, peers = costs(bench)
     return "\n".join(table(("", "unpatched", "patched", ""), kernels) + table(("", *FILES, ""), peers))
 
 
 def letter(bench):
-    """The table of the cover letter."""
+    """Return the table of the cover letter."""
     kernels, peers = costs(bench)
     return "".join(f"\t{words:<46}{one:>12}{two:>13}\n" for words, one, two, _ in
                    [("instructions", "unpatched", "patched", ""), *kernels, ("", *FILES, ""), *peers])
 
 
-# Case, title, text; one table for each value of the first field, rows by the second ones, columns by the third ones.
+# Case, title, text, and three fields or tuples of fields. Each value of the first one has a table,
+# each value of the second one a row, and each value of the third one a column.
 SECTIONS = (
-    ("unwatched", "Nobody watches", "A process or thread is created, exits, and its parent has waited for it.",
+    ("unwatched", "Nobody watches",
+     "These figures count from the creation of a process or thread until its creator has reaped or joined it.",
      "", ("way",), ("kernel",)),
-    ("reader", "Until its reader has returned", "From the last instruction of the process until its only waiter has "
-     "returned from its system call.", "", ("file", "way"), ("kernel",)),
-    ("watched", "One waiter", "From the last instruction of the process. *exit*: until waitid() in its parent has "
-     "reported the zombie. *reaped*: until the parent has reaped it. *settled*: until all tasks sleep again. poll: "
-     "each waiter is a thread. epoll: each is an entry of one epoll instance, and no thread wakes up.",
+    ("reader", "Until its reader has returned",
+     "These figures count from the last instruction of the process until its only waiter has returned from its "
+     "system call.",
+     "", ("file", "way"), ("kernel",)),
+    ("watched", "One waiter",
+     "These figures count from the last instruction of the process. *exit*: until waitid() in its parent has "
+     "reported the zombie. *reaped*: until the parent has reaped it. *settled*: until all tasks sleep again. "
+     "With poll, each waiter is a thread. With epoll, each waiter is an entry of one epoll instance, and no "
+     "thread wakes up.",
      "", ("kernel", "file", "way"), ("metric",)),
-    ("own", "Many waiters of that process", "![](bench-own.svg)", "metric", ("own",), ("file", "way", "kernel")),
-    ("other", "One waiter, and many of other processes", "![](bench-other.svg)", "metric", ("other",),
-     ("file", "way", "kernel")),
-    ("burst", "A burst of exits", "One signal kills many processes, which reap themselves. From the signal until one "
-     "epoll loop has learned of all exits.", "", ("other", "file", "way"), ("kernel",)),
-    ("calls", "Single calls", "The first open of an exithand file makes inodes and directory entries of /proc/PID; "
-     "that of a pidfd makes an inode of pidfs.", "", ("way",), ("file", "kernel")),
-    ("polling", "Polling /proc", "A program waits for a process that lives for one to two seconds: its CPU time, "
-     "without the timer's interrupts, and how late it learns of the exit.", "", ("way",), ("metric", "kernel")),
-    ("killer", "Killing processes of a memory cgroup", "A program kills processes of 4 MiB, 16 in all, until little "
-     "more than half of the memory is in use: 8 must die.", "", ("way",), ("metric", "kernel")),
-    ("memory", "Memory", "The slab cache of struct signal_struct, and what an open file takes of the slab caches.",
+    ("own", "Many waiters of that process", "![](bench-own.svg)",
+     "metric", ("own",), ("file", "way", "kernel")),
+    ("other", "One waiter, and many of other processes", "![](bench-other.svg)",
+     "metric", ("other",), ("file", "way", "kernel")),
+    ("burst", "A burst of exits",
+     "One signal kills many processes, which are autoreaped. These figures count from the signal until one "
+     "epoll loop has learned of all exits.",
+     "", ("other", "file", "way"), ("kernel",)),
+    ("calls", "Single calls",
+     "The first open of an exithand file makes inodes and directory entries of /proc/PID. The first open of a "
+     "pidfd makes an inode of pidfs.",
+     "", ("way",), ("file", "kernel")),
+    ("polling", "Polling /proc",
+     "A program waits for a process that lives for one to two seconds. The table shows the CPU time of the "
+     "program, without timer interrupts, and its delay in learning of the exit.",
+     "", ("way",), ("metric", "kernel")),
+    ("killer", "Killing processes of a memory cgroup",
+     "A program kills some of 16 processes of 4 MiB each until little more than half of their memory is in use. "
+     "It must kill 8.",
+     "", ("way",), ("metric", "kernel")),
+    ("memory", "Memory",
+     "The tables show the slab cache of struct signal_struct, and the bytes in slab caches for each open file.",
      "metric", ("way",), ("file", "kernel")),
 )
-# Metrics that are not shown as they are.
+# Metrics with another name or unit in the tables: name and divisor.
 UNITS = {"cpu": ("CPU", 1), "late": ("late, µs", 1e3), "time": ("ms", 1e6)}
 
 
@@ -283,20 +305,24 @@ def pivot(bench, case, split, *fields):
 
 
 def tables(bench):
-    """bench.md"""
+    """Return the text of bench.md."""
     data, found = bench.data, goals(bench)
     words = {True: "met", False: "**missed**", None: "**not decided**"}
     out = ["# What /proc/PID/exithand costs", "",
            f"Made by `make bench` from bench.json. {data['when']}, {data['kernel']}, {data['qemu']}, "
            f"{'; '.join(data['compilers'])}.", "",
-           *(["**Made with QUICK=1: fewer rounds; for a first look only.**", ""] if data["quick"] else []),
-           "QEMU counts instructions, whatever the speed and the load of the machine: each advances the guest's clock by "
-           "one nanosecond, and the clock jumps while the guest is idle. Cache misses, mispredicted branches, locked "
-           "instructions, lock contention (there is one CPU) and mitigations are not measured.", "",
-           f"Each figure is the median of {max(map(len, bench.index.values()))} samples, with the range in brackets. A "
-           f"sample is the median of its rounds, or their mean ({', '.join(MEANS)}).", "",
-           "Kernels, of one configuration: *unpatched*; *patched*; *one queue*: patched, but all processes share one "
-           "queue of waiters, as in the RFC of 2018 (scripts/mutants/one-global-queue.patch).", "",
+           *(["**Made with QUICK=1, which runs fewer rounds. Use these figures only as a first look.**", ""]
+             if data["quick"] else []),
+           "QEMU counts instructions, so the speed and the load of the host do not matter. Each instruction "
+           "advances the guest's clock by one nanosecond. The clock jumps while the guest is idle. Cache misses, "
+           "mispredicted branches, the cost of locked instructions, lock contention (there is one CPU) and "
+           "mitigations are not measured.", "",
+           f"Each figure is the median of {max(map(len, bench.index.values()))} samples, with the range in "
+           f"brackets. A sample is the median of its rounds; in the cases {', '.join(MEANS[:-1])} and {MEANS[-1]}, "
+           "it is their mean.", "",
+           "Three kernels of the same configuration are compared: *unpatched*, *patched* and *one queue*. In the "
+           "last one, which is patched, all processes share one wait queue, as in the RFC of 2018 "
+           "(scripts/mutants/one-global-queue.patch).", "",
            "## Goals", "", *table(("goal", "figures", ""), ((a, b, words[c]) for a, b, c in found)),
            *(f"- Why missed: *{what}*: {KNOWN.get(what, 'not known')}"
              for what in {what.split(":")[0]: 1 for what, _, met in found if met is False}), ""]
@@ -309,7 +335,7 @@ def tables(bench):
 
 PLOTS = {"own": ("the process that exits", ("exit", "poll"), ("exit", "epoll")),
          "other": ("other processes", ("exit", "poll"), ("settled", "poll"), ("exit", "epoll"))}
-# Line, color, marker, its size: the lines often lie on top of each other.
+# Line, color, marker and its size. They differ because the lines often coincide.
 STYLES = {(BASE, "pidfd"): ("-", "#8a8a8a", "s", 10), (PATCHED, "pidfd"): ("--", "#2c6fbb", "o", 7),
           (PATCHED, "exithand"): ("-", "#d9480f", "^", 5), (QUEUE, "exithand"): (":", "#7b2d8b", "x", 5)}
 
@@ -343,7 +369,7 @@ def plot(results):
 
 def judge(raw, results):
     data = collect(raw)
-    # One figure in a line, so that one can read and compare them.
+    # One figure a line makes the file readable for people and for diff.
     text = json.dumps({k: v for k, v in data.items() if k != "samples"}, indent=1, ensure_ascii=False)[:-2]
     text += ',\n "samples": {\n' + ",\n".join(
         f'  "{kernel}": [\n' + ",\n".join("   " + json.dumps(s) for s in samples) + "\n  ]"
@@ -353,7 +379,7 @@ def judge(raw, results):
         ticks = bench.one(kernel, "instrument", "ticks of 1000000 instructions")
         if ticks is None or abs(ticks / 1e6 - 1) > 0.001:
             raise Problem(f"the guest's clock made {ticks} ticks in 1000000 instructions, so it does not count "
-                          "them; use a QEMU whose TCG has -icount")
+                          "instructions; use a QEMU whose TCG has -icount")
     (results / "bench.json").write_text(text)
     (results / "bench.md").write_text(tables(bench))
     print(summary(bench))
@@ -366,9 +392,9 @@ def judge(raw, results):
 
 
 def documents(top, bench):
-    """{file: what its text must be}"""
+    """Return {file: text} of the files that publish writes."""
     if bench.data["quick"]:
-        raise Problem("these results are of a QUICK run; run make bench without it")
+        raise Problem("these results are of a QUICK run; run make bench without QUICK")
     begin, end = "<!-- by `bench.py publish` -->\n", "<!-- to here -->"
     found = {top / "results/bench.md": tables(bench)}
     for file, place, new, words in (
@@ -402,7 +428,7 @@ def check(top):
     if svgs != {f"bench-{name}.svg": True for name in PLOTS}:
         wrong.append(f"the plots are not those of bench.json: {', '.join(PLOTS)}")
     if wrong:
-        print(*wrong, "to make all of this again: make bench PUBLISH=results/bench.json", sep="\n")
+        print(*wrong, "to make these files again, run: make bench PUBLISH=results/bench.json", sep="\n")
     return 1 if wrong else 0
 
 
@@ -413,7 +439,7 @@ def compare(*files):
         a, b = median(one[key]), median(two[key])
         found.append((abs(b - a) / (a or 1), f"{a} and {b}: {', '.join(str(k) for k in key if k not in ('', 0))}"))
     if not found:
-        raise Problem("the two have no figure in common")
+        raise Problem("the two files have no figure in common")
     far = [f for f in found if f[0] >= FLAT]
     for difference, text in sorted(far or [max(found)], reverse=True):
         print(f"{difference:.2%}: {text}")

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that passes for one of a longer lifetime, and so could be kept for as long.
+//! A table must not pass for one of a longer lifetime: it could be kept for that long.
 
 use kernel::sync::poll::FilePollTable;
 
-/// Lengthens it.
+/// Lengthens the lifetime of a table.
 pub fn lengthen<'short, 'long: 'short>(
     table: &'short FilePollTable<'short>,
 ) -> &'short FilePollTable<'long> {

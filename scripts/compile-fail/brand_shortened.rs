@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that passes for one of a shorter lifetime, and so would take a queue of that.
+//! A table must not pass for one of a shorter lifetime: it would accept a queue that is freed
+//! before the file.
 
 use kernel::sync::poll::FilePollTable;
 
-/// Shortens it.
+/// Shortens the lifetime of a table.
 pub fn shorten<'short, 'file: 'short>(
     table: &'short FilePollTable<'file>,
 ) -> &'short FilePollTable<'short> {

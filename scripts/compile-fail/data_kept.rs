@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The file's data, kept after poll: by then the file may have been released.
+//! The closure must not keep the file's data: the file may be released after poll.
 
 use kernel::{
     bindings,
@@ -16,14 +16,14 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const WaitQueue,
 ) {
     let mut kept = None;
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(file, table, data, |queue, _| {
             // error: E0521

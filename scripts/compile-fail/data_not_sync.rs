@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Data that is no good for two threads, where a file may be polled by many at a time.
+//! The file's data must be `Sync`: many threads can poll a file at the same time.
 
 use core::cell::Cell;
 use kernel::{
@@ -20,9 +20,9 @@ pub struct Data {
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(file: *mut bindings::file, table: *mut bindings::poll_table, data: *const Data) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         // error: E0277 Cell<u32>
         FilePollTable::with(file, table, data, |data, table| {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The file's data, returned from the closure, with the same end.
+//! The closure must not return the file's data: the file may be released after poll.
 
 use kernel::{
     bindings,
@@ -16,13 +16,13 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const WaitQueue,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     let kept = unsafe {
         FilePollTable::with(file, table, data, |queue, _| {
             // error: lifetime may not live long enough

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Data that borrows a queue from elsewhere: the data lives as long as the file, the queue may not.
+//! The file's data must not borrow a queue: the data lives as long as the file, the queue may not.
 
 use kernel::{
     bindings,
@@ -18,13 +18,13 @@ pub struct Data<'a> {
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll<'a>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const Data<'a>,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         // error: E0521
         FilePollTable::with(file, table, data, |data, table| {

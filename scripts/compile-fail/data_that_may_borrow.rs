@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Data of which it is not known that it borrows nothing.
+//! The type of the file's data must be known to borrow nothing.
 
 use core::ops::Deref;
 use kernel::{
@@ -14,13 +14,13 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll<T: Deref<Target = WaitQueue> + Sync>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const T,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         // error: E0310
         FilePollTable::with(file, table, data, |data, table| table.register_wait(data))

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue that is there only as long as a lock is held: whoever takes the lock next may put
-//! another in its place.
+//! A lock must not guard the queue: the next holder of the lock may replace the queue.
 
 use kernel::{
     prelude::*,

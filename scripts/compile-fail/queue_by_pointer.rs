@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The C queue itself, in which one could leave an entry for good.
+//! The C queue must stay private: a caller could leave an entry in it for ever.
 
 use kernel::{
     bindings,
     sync::WaitQueue, //
 };
 
-/// Returns it.
+/// Returns the C queue.
 pub fn pointer(queue: &WaitQueue) -> *mut bindings::wait_queue_head {
     // error: E0624
     queue.as_raw()

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue that moves although waiters may be in it: they are linked to where it was.
+//! A queue must not move: the entries of its waiters point to its old place.
 
 use core::{
     mem,
@@ -7,7 +7,7 @@ use core::{
 };
 use kernel::sync::WaitQueue;
 
-/// Exchanges two.
+/// Exchanges two queues.
 pub fn swap(one: Pin<&mut WaitQueue>, two: Pin<&mut WaitQueue>) {
     // error: E0277 PhantomPinned
     mem::swap(one.get_mut(), two.get_mut());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue by a reference count of poll's own, which may be the last one when it is put: the file
-//! has one, too, but may let go of it before the release.
+//! An `Arc` that poll itself holds must not keep the queue alive. It may be the last one when poll
+//! drops it: the file may drop its own `Arc` before the release.
 
 use kernel::sync::{
     poll::FilePollTable,

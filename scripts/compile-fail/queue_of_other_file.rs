@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue of another file's data: that file may be released first.
+//! A queue must not belong to another file: that file may be released first.
 
 use kernel::{
     bindings,
@@ -9,17 +9,17 @@ use kernel::{
     }, //
 };
 
-/// Polls one file, and another in the middle of that.
+/// Polls one file, and inside it another file.
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`, for both.
+/// Same requirements as `FilePollTable::with`, for both files.
 pub unsafe fn poll(
     files: [*mut bindings::file; 2],
     table: *mut bindings::poll_table,
     data: [*const WaitQueue; 2],
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(files[0], table, data[0], |_, table0| {
             FilePollTable::with(files[1], table, data[1], |queue1, _| {

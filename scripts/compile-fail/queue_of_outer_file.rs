@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The same the other way round: a queue that is there for longer than the call, but not known to
-//! be for as long as the inner file.
+//! The inner table must not take a queue of the outer file. The queue outlives the call, but
+//! perhaps not the inner file.
 
 use kernel::{
     bindings,
@@ -10,17 +10,17 @@ use kernel::{
     }, //
 };
 
-/// Polls one file, and another in the middle of that.
+/// Polls one file, and inside it another file.
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`, for both.
+/// Same requirements as `FilePollTable::with`, for both files.
 pub unsafe fn poll(
     files: [*mut bindings::file; 2],
     table: *mut bindings::poll_table,
     data: [*const WaitQueue; 2],
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(files[0], table, data[0], |queue0, _| {
             FilePollTable::with(files[1], table, data[1], |_, table1| {

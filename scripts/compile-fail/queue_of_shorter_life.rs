@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue of which nothing is known but that it lives during the call, by way of a function that
-//! would do with any lifetime, if only it were one.
+//! A queue that is only known to live during the call must not be registered. The function that
+//! registers it accepts any lifetime that the table and the queue share.
 
 use kernel::sync::{
     poll::FilePollTable,

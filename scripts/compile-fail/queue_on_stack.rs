@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue that is gone when poll returns.
+//! A queue must not be on the stack of poll: it is freed when poll returns.
 
 use kernel::sync::{
     new_wait_queue,

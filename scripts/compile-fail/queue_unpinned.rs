@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A queue that is made where it may be moved away from.
+//! A queue must be pinned when it is made: an unpinned one could move.
 
 use kernel::{
     prelude::*,
@@ -9,7 +9,7 @@ use kernel::{
     }, //
 };
 
-/// Makes one.
+/// Makes a queue that is not pinned.
 pub fn new() -> Result<KBox<WaitQueue>> {
     // error: E0277 Init<WaitQueue
     KBox::<WaitQueue>::init(new_wait_queue!("unpinned"), GFP_KERNEL)

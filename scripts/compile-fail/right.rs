@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Builds. So it is for no other reason that the programs beside this one do not.
+//! This program builds. It uses all that the others use, so that each of them is rejected only for
+//! its own error.
 
 use kernel::{
     bindings,
@@ -18,7 +19,7 @@ use kernel::{
     }, //
 };
 
-/// The data of a file, with queues wherever they may be.
+/// The data of a file, with a queue in each allowed place.
 #[pin_data]
 pub struct Data {
     #[pin]
@@ -30,7 +31,7 @@ pub struct Data {
 }
 
 impl Data {
-    /// Makes one.
+    /// Makes the data.
     pub fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             own <- new_wait_queue!("own"),
@@ -58,23 +59,23 @@ impl Data {
     }
 }
 
-/// Passes both on, with one lifetime.
+/// Registers a queue that has the lifetime of the table.
 fn register<'a>(table: &FilePollTable<'a>, queue: &'a WaitQueue) {
     table.register_wait(queue)
 }
 
-/// Polls a file, and another in the middle of that, each with its own table.
+/// Polls a file, and inside it another file. Each has its own table.
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`, for both.
+/// Same requirements as `FilePollTable::with`, for both files.
 pub unsafe fn poll(
     files: [*mut bindings::file; 2],
     tables: [*mut bindings::poll_table; 2],
     data: [*const Data; 2],
     queue: &'static WaitQueue,
 ) -> PollEvents {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(files[0], tables[0], data[0], |data0, table0| {
             FilePollTable::with(files[1], tables[1], data[1], |data1, table1| {
@@ -84,7 +85,7 @@ pub unsafe fn poll(
     }
 }
 
-/// Waits, and wakes.
+/// Wakes all waiters, then waits.
 pub fn wait(queue: Pin<&mut WaitQueue>) -> Result {
     queue.wake_up_all_poll(PollEvent::In | PollEvent::RdNorm);
     queue.wait_event_freezable(|| true)

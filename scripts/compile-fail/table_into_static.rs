@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that goes where only what is good for any file, at any time, can go.
+//! A table must not pass for a `'static` one, which accepts only queues that are never freed and
+//! could be kept for ever.
 
 use kernel::{
     bindings,
@@ -15,13 +16,13 @@ fn register_for_ever(_table: &FilePollTable<'static>) {}
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
     data: *const WaitQueue,
 ) {
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(file, table, data, |_, table| {
             // error: lifetime may not live long enough

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that is kept after poll: it is on the stack of whoever called poll.
+//! A table must not be kept after poll: it is on the stack of poll's caller.
 
 use kernel::{
     bindings,
@@ -13,7 +13,7 @@ use kernel::{
 ///
 /// # Safety
 ///
-/// As for `FilePollTable::with`.
+/// Same requirements as `FilePollTable::with`.
 pub unsafe fn poll(
     file: *mut bindings::file,
     table: *mut bindings::poll_table,
@@ -21,7 +21,7 @@ pub unsafe fn poll(
     queue: &'static WaitQueue,
 ) {
     let mut kept = None;
-    // SAFETY: As this function requires.
+    // SAFETY: This function has the same requirements.
     unsafe {
         FilePollTable::with(file, table, data, |_, table| {
             // error: E0521

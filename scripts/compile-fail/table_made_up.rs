@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that nobody has vouched for.
+//! Safe code must not make a table: nothing says that its pointers are valid.
 
 use core::marker::PhantomData as P;
 use kernel::{
@@ -7,7 +7,7 @@ use kernel::{
     sync::poll::FilePollTable, //
 };
 
-/// Makes one.
+/// Makes a table.
 #[rustfmt::skip] // Some compilers name each line that has a private field.
 pub fn new<'f>(file: *mut bindings::file, table: *mut bindings::poll_table) -> FilePollTable<'f> {
     // error: E0451

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that two threads use at a time: a `poll_table` belongs to one.
+//! Two threads must not share a table: a `poll_table` belongs to one thread.
 
 use kernel::sync::poll::FilePollTable;
 
 fn share<T: Sync>(_: &T) {}
 
-/// Shares it.
+/// Shares a table.
 pub fn poll(table: &FilePollTable<'_>) {
     // error: E0277 shared between threads
     share(table)

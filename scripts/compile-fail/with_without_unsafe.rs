@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! A table that nobody has vouched for, the other way.
+//! Safe code must not call `with()`: nothing says that its pointers are valid.
 
 use kernel::{
     bindings,

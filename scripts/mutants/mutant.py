@@ -1,25 +1,25 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The mutants of scripts/mutants/: what they are, and whether the tests catch them.
+"""Read the mutants of scripts/mutants/ and judge whether the tests catch them.
 
 usage: mutant.py select [CONFIG] | configs | cmd NAME TESTS DIR | broken NAME TEXT |
        judge NAME DIR VM_END SECONDS | summary    (scripts/verbs/mutants calls these)
 
-M has the names of all that are tried, or patterns; CONFIG is the kernel's. TESTS has
-the test programs, DIR is what the guest shares, and VM_END how it ended.
+The variable M has the names of the mutants to try, or shell patterns. CONFIG is the
+configuration of the kernel. TESTS is the directory of the test programs, DIR the one that
+the guest shares. VM_END is the exit code of vm.py.
 
-The header of scripts/mutants/NAME.patch says in words what the bug is; then:
+The header of scripts/mutants/NAME.patch describes the bug. After that come these lines:
 
-Caught-by: PROGRAM TESTS [TEXT]   these tests (a shell pattern) run, and one fails, saying TEXT
-Caught-by: console TEXT           the kernel complains, saying TEXT
-Run: PROGRAM TESTS                these tests run; for what the kernel complains of, and controls
-Config: NAME                      in the kernel of that configuration
-Control: yes                      no bug; nothing may catch it
+Caught-by: PROGRAM TESTS [TEXT]   runs TESTS (a shell pattern); one must fail and print TEXT
+Caught-by: console TEXT           the kernel must complain and print TEXT
+Run: PROGRAM TESTS                runs TESTS, for a `Caught-by: console` or a control
+Config: NAME                      builds the kernel with that configuration
+Control: yes                      this is no bug, and no test may fail
 
-TEXT is a regular expression. `none` is the kernel without a mutant, where all
-the tests run that are to catch one. build/results/ gets mutants.txt and
-mutants.json; mutants/NAME-CONFIG/ there, the logs of the build, of each test
-program, and of the console.
+TEXT is a regular expression. `none` is the kernel without a mutant. It runs the tests
+of all mutants. build/results/ gets mutants.txt and mutants.json. The logs of the build,
+of each test program and of the console go to build/results/mutants/NAME-CONFIG/.
 """
 
 import fnmatch
@@ -57,7 +57,7 @@ class Mutant:
         for line in header.splitlines():
             self.parse(line)
         if not self.text:
-            raise Problem(f"{name}: the header does not say what the bug is")
+            raise Problem(f"{name}: the header does not describe the bug")
         if self.control == bool(self.by_test or self.by_console):
             raise Problem(f"{name}: the header needs `Caught-by:`, or `Control: yes`, not both")
         if not self.run:
@@ -83,7 +83,7 @@ class Mutant:
             self.text.append(line)
 
     def programs(self):
-        """{program: patterns} of the tests that it runs."""
+        """Return {program: patterns} of the tests to run."""
         found = {}
         for program, pattern in self.run:
             found.setdefault(program, []).append(pattern)
@@ -111,7 +111,7 @@ def select(config=None):
         if not found:
             raise Problem(f"M={pattern}: no such mutant; scripts/mutants/ has: {' '.join(there)}")
         names.update(found)
-    # What shows the others to be sound comes first.
+    # The controls come first: if one fails, the other results mean nothing.
     found = sorted((m for m in map(Mutant, names) if config in (None, m.config)),
                    key=lambda m: (not m.control, m.name))
     if not found:
@@ -120,7 +120,7 @@ def select(config=None):
 
 
 def list_tests(program):
-    """The names of all tests in a program; its list has one column each for their parts."""
+    """Return the names of all tests of a program. `PROGRAM -l` has a column for each part of a name."""
     done = subprocess.run([program, "-l"], stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT,
                           stdout=subprocess.PIPE, text=True, check=False)
     names, fixture, variants, tests = [], "", [], []
@@ -136,7 +136,7 @@ def list_tests(program):
 
 
 def command(mutant, tests, directory):
-    """Have the guest run the mutant's tests; or what in its header cannot be done."""
+    """Write the guest's command. Return an error text if the header names no such test."""
     lines = ["uname -r >uname", "here=$PWD", f"cd {shlex.quote(str(tests))}"]
     for program, patterns in mutant.programs().items():
         if not (tests / program).is_file():
@@ -148,14 +148,14 @@ def command(mutant, tests, directory):
                 return f"the header names {program} {pattern}, and there is no such test"
             chosen.update(dict.fromkeys(found))
         args = " ".join(f"-r {shlex.quote(n)}" for n in chosen)
-        # What a test leaves behind by failing must not keep the next one.
+        # If a program fails, the next one still runs.
         lines.append(f'./{program} {args} >"$here/{program}.ktap" 2>&1')
     (directory / "cmd").write_text("\n".join(lines + ["exit 0"]) + "\n")
     return None
 
 
 def results_of(directory, programs):
-    """([(program, test, result, output)], complaints about plans)"""
+    """Return [(program, test, result, output)], and an error text for each incomplete program."""
     tests, short = [], []
     for program in programs:
         plan, results = verdict.parse_ktap(read(directory / f"{program}.ktap").splitlines())
@@ -170,7 +170,7 @@ def results_of(directory, programs):
 
 
 def judge(mutant, directory, vm_end):
-    """(exit code, how it went, tests)"""
+    """Return the exit code, a text for the result line, and the tests."""
     kernel = verdict.kernel_lines(directory)
     complaints = [kernel[i].strip() for i in verdict.splats(kernel)]
     tests, short = results_of(directory, mutant.programs())
@@ -191,7 +191,7 @@ def judge(mutant, directory, vm_end):
         if not hits:
             missing.append(" ".join((program, pattern, text)).strip())
 
-    # Whatever else there is, and is not said in the header: (exit code, text).
+    # Failures that the header does not announce: (exit code, text).
     other = []
     if complaints and not by_console:
         other.append((3, f"the kernel complained: {complaints[0]}"))
@@ -225,7 +225,7 @@ def judge(mutant, directory, vm_end):
         return other[0][0] if other else 1, "; ".join(
             [f"{what}: no failure of {m}" for m in missing] + [text for _, text in other] + [passed]), tests
     how = "caught by " + ", ".join(caught)
-    # A test of the same pattern that fails in another way is no contradiction.
+    # Another failed test (code 1) does not contradict the catch.
     for code, text in other:
         if code != 1:
             return code, f"{how}, but also: {text}", tests
@@ -243,7 +243,8 @@ def summary():
     code = min(bad, key=list(verdict.CODES).index, default=0)
     (RESULTS / "mutants.txt").write_text("\n".join(lines) + "\n")
     (RESULTS / "mutants.json").write_text(json.dumps(
-        {"exit": code, "passed": len(every) - len(bad), "failed": len(bad), "mutants": every}, indent=1) + "\n")
+        {"exit": code, "passed": len(every) - len(bad), "failed": len(bad), "mutants": every},
+        indent=1) + "\n")
     print(lines[-1])
     return code
 
@@ -255,7 +256,7 @@ def main():
         case ["select", config]:
             print("\n".join(m.name for m in select(config)))
         case ["configs"]:
-            # The usual kernel first.
+            # The default kernel comes first.
             print("\n".join(sorted({m.config for m in select()}, key=lambda c: (c != "default", c))))
         case ["cmd", name, tests, directory]:
             if wrong := command(Mutant(name), Path(tests), Path(directory)):

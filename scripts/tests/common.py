@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the tests share: what a guest leaves behind when all is well, and small helpers."""
+"""Helpers of the tests, and the files that a guest leaves when every test has passed."""
 
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 TOP = Path(__file__).resolve().parents[2]
 
-# Before the kernel has read its command line, its lines have no <N>.
+# The kernel writes <N> only after it has read its command line.
 CONSOLE = """\
 [    0.000000] Linux version 7.3.4-exithand
 <6>[    0.100000] Kernel command line: console_msg_format=syslog
@@ -17,7 +19,7 @@ CONSOLE = """\
 <12>[    9.313434] exithand: end of run
 <0>[    9.383237] reboot: Power down
 """
-# The console of a guest that did not come to its end.
+# The console of a guest that did not reach its end.
 CUT = CONSOLE[:90]
 OOPS = """\
 <1>[    5.100000] BUG: kernel NULL pointer dereference, address: 0000000000000008
@@ -28,7 +30,7 @@ OOPS = """\
 
 def write(file, text, mode=0o644):
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Some text is to keep its carriage returns.
+    # Keep carriage returns: the kernel's console has them.
     file.write_text(text, newline="")
     file.chmod(mode)
 
@@ -38,14 +40,28 @@ def script(file, text):
 
 
 def copy_harness(top, *fakes):
-    """The harness's scripts in TOP, without what they work on; FAKES do nothing there."""
+    """Copy the harness's scripts to TOP. The scripts FAKES are replaced by empty ones."""
     shutil.copytree(TOP / "scripts", top / "scripts", dirs_exist_ok=True, ignore=shutil.ignore_patterns(
         "*.patch", "__pycache__", "tests", "compile-fail", "*.litmus"))
     shutil.copytree(TOP / "qemu-config", top / "qemu-config")
-    # Nothing here takes the room that the real thing does.
+    # need_space() in lib.sh asks df for room that these tests do not need.
     script(top / "cache/tools/bin/df", "echo 99999M\n")
     for name in fakes:
         script(top / "scripts" / name, "")
+
+
+def verb(top, name, *args, **env):
+    """Run a script of the copy of the harness in TOP."""
+    done = subprocess.run([top / "scripts" / name, *args], text=True, capture_output=True, check=False,
+                          cwd=top, env=os.environ | {"EXITHAND_CACHE": str(top / "cache"), **env})
+    return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+
+
+def wait_for(file, process):
+    """Wait until PROCESS has made FILE."""
+    while not file.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
 
 
 def git(tree, *args):
@@ -61,17 +77,24 @@ def commit(tree, subject, **files):
     git(tree, "commit", "-q", "-m", subject + "\n\nWhy.")
 
 
-def repository(top):
-    """The harness in TOP, with a very small kernel and a series of two patches on it."""
-    tree, base = top / "build/linux", [f"line {i}\n" for i in range(40)]
-    copy_harness(top, "lib/setup")
-    tree.mkdir(parents=True)
+def kernel(top, subject, **files):
+    """Make a kernel tree of these files, with the tag base."""
+    tree = top / "build/linux"
+    tree.mkdir(parents=True, exist_ok=True)
     git(tree, "init", "-q", "-b", "exithand")
     git(tree, "config", "user.name", "Tester")
     git(tree, "config", "user.email", "tester@localhost")
-    commit(tree, "Linux 7.3.4 (linux-source-7.3 7.3.4-1)",
-           **{"fs/proc/base.c": "".join(base), "rust/kernel/lib.rs": "//\n"})
+    commit(tree, subject, **files)
     git(tree, "tag", "base")
+    return tree
+
+
+def repository(top):
+    """Copy the harness to TOP, with a kernel of two files and a series of two patches."""
+    base = [f"line {i}\n" for i in range(40)]
+    copy_harness(top, "lib/setup")
+    tree = kernel(top, "Linux 7.3.4 (linux-source-7.3 7.3.4-1)",
+                  **{"fs/proc/base.c": "".join(base), "rust/kernel/lib.rs": "//\n"})
     series = [sys.executable, top / "scripts/lib/series.py"]
     subprocess.run([*series, "apply", tree], check=True)
     commit(tree, "proc: add exithand", **{

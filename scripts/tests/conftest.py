@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Where the tests find what they test, and how they run it."""
+"""Fixtures that several test files use."""
 
-import os
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,21 +14,22 @@ SCRIPTS = Path(__file__).resolve().parents[1]
 for room in ("lib", "mutants", "bench"):
     sys.path.insert(0, str(SCRIPTS / room))
 
-VARIABLES = ("BASE", "BUILD", "CONFIG", "EACH", "EXITHAND_LOCKED", "KDIR", "M", "MUTANT", "OTHER", "PATCH",
-             "PYTHONPATH", "V")
+VARIABLES = ("BASE", "BUILD", "CMD", "CONFIG", "EACH", "EXEC_LIMIT", "EXITHAND_LOCKED", "KDIR", "M",
+             "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MUTANT", "N", "OTHER", "OUT", "PATCH", "PYTHONPATH",
+             "QUICK", "RFC", "RUN_LIMIT", "SEED", "T", "TEST_LIMIT", "V", "VERSION")
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
-    """What the user, or the verb that runs the tests, has set."""
+    """Hide the variables that the user, or the verb that runs the tests, has set."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def program(capsys, monkeypatch):
-    """Run one of the harness's Python programs, which is much faster in this process. With
-    TOP, the repository that it works on is there."""
+    """Run a Python program of the harness in this process, which is faster than a new one.
+    The program works on the repository in TOP."""
     import harness
 
     def run(name, *args, top=None):
@@ -45,16 +44,6 @@ def program(capsys, monkeypatch):
     return run
 
 
-@pytest.fixture
-def verb():
-    """Run a script of a copy of the harness."""
-    def run(top, name, *args, **env):
-        done = subprocess.run([top / "scripts" / name, *args], text=True, capture_output=True, check=False,
-                              cwd=top, env=os.environ | {"EXITHAND_CACHE": str(top / "cache"), **env})
-        return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
-    return run
-
-
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
     top = tmp_path_factory.mktemp("repository")
@@ -64,5 +53,5 @@ def template(tmp_path_factory):
 
 @pytest.fixture
 def small_repository(template, tmp_path):
-    """A copy of common.repository(), made only once."""
+    """A copy of common.repository(), which is made once."""
     return shutil.copytree(template, tmp_path / "top", symlinks=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make bases with something else in place of the mirror and of the selftests."""
+"""make bases, with scripts in place of the mirror and of the selftests."""
 
 import io
 import re
@@ -8,7 +8,7 @@ import tarfile
 from types import SimpleNamespace
 
 import pytest
-from common import git, script, write
+from common import git, script, verb, write
 
 SUITES = {"trixie-backports": "linux-source-7.2 7.2.9-1\nlinux-source-7.3 7.3.4-1\n",
           "sid": "linux-source-7.2 7.2.10-1\nlinux-source-6.12 6.12.1-1\n", "forky": "",
@@ -23,7 +23,7 @@ FAILED = ["yes", "4 passed, 1 failed, 0 skipped (exit code 1)"]
 
 
 def kernel(top, version, **files):
-    """The unpatched small tree, with these files in place of its own, as the mirror has it."""
+    """Make a tarball as the mirror has it: the small kernel without the series, with these files."""
     plain = subprocess.run(["git", "-C", top / "build/linux", "archive", "--prefix=linux-source-x/", "base"],
                            check=True, capture_output=True).stdout
     file = top / "cache" / TARBALLS[version]
@@ -40,7 +40,7 @@ def kernel(top, version, **files):
 
 @pytest.fixture(scope="module", name="plain")
 def plain_kernels(template):
-    """The tarballs are always the same; a test that needs another one makes it."""
+    """Make the tarballs once. A test that needs another one makes it."""
     for version in TARBALLS:
         kernel(template, version)
 
@@ -57,13 +57,13 @@ def small_kernels(plain, small_repository):
 
 
 def outcomes(top, of):
-    """What comes of the selftests on those kernels; "" is the one of build/linux."""
+    """Set the outcome of the selftests on each kernel; "" is the one of build/linux."""
     cases = "".join(f'"{other}") {text} ;;\n' for other, text in of.items())
     script(top / "scripts/verbs/test", f'echo "$OTHER" >>tested\ncase "$OTHER" in\n{cases}*) {GOOD} ;;\nesac\n')
 
 
 @pytest.fixture(name="bases")
-def bases_fixture(top, verb):
+def bases_fixture(top):
     def bases(code=0, **env):
         (top / "tested").unlink(missing_ok=True)
         done = verb(top, "verbs/bases", **env)
@@ -82,7 +82,7 @@ def test_bases(top, bases):
     assert not list((top / "build/bases").iterdir())
 
 
-def test_what_the_mirror_has(top, bases):
+def test_suites_that_cannot_be_asked(top, bases):
     (top / "scripts/lib/deb.forky").unlink()
     done = bases(BUILD="0")
     assert done.rows == [[name, "yes", "-", "-"] for name in ("7.2.10", "7.3.4", "7.4-rc1")] and done.ran == []
@@ -104,7 +104,7 @@ def test_does_not_apply(top, bases):
     assert "@@ -6,6 +6,7 @@ line 4\n line 5\n line 6\n line 7\n+entry\n line 8\n" in hunk
     assert hunk.count("@@ -") == 1
     assert "patches/0002-rust-add-queue.patch: rust/kernel/queue.rs: already exists" in done.said
-    # There it must.
+    # On the newest 7.3.y, the series must apply.
     kernel(top, "7.3", **other)
     for suite in SUITES:
         write(top / f"scripts/lib/deb.{suite}", "linux-source-7.3 7.3.4-1\n")
@@ -121,5 +121,5 @@ def test_does_not_build_or_pass(top, bases, of, code, rows):
     done = bases(code)
     assert [row[2:] for row in done.rows] == rows
     assert ("fork.c" in done.said) == (NO_BUILD in of.values())
-    # What failed stays, to be looked at.
+    # The trees of failed kernels stay for the user.
     assert sorted(p.name for p in (top / "build/bases").glob("7*")) == sorted(filter(None, of))

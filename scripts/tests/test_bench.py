@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What bench.py makes of samples, and how its results get into the repository."""
+"""bench.py: tables and verdicts from samples, and how they get into the repository."""
 
-import io
 import json
-import os
-import runpy
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
-from pathlib import Path
-from unittest import mock
 
 import pytest
+from common import TOP, script, verb, write
 
-TOP = Path(__file__).resolve().parents[2]
 BLOAT = """\
 add/remove: {0}/0 grow/shrink: 0/0 up/down: {0}/0 ({0})
 Function                                     old     new   delta
@@ -32,7 +26,7 @@ FORK = "unwatched", "none", "fork", 0, 0, "life"
 
 
 def figures(kernel):
-    """{(case, file, way, own, other, metric): instructions}, with all goals met."""
+    """Return {(case, file, way, own, other, metric): instructions} that meet all goals."""
     found = {("instrument", "", "", 0, 0, "ticks of 1000000 instructions"): 1000005,
              ("watched", "none", "", 0, 0, "exit"): 4000, FORK: 40000, (*FORK[:2], "vfork", *FORK[3:]): 40000,
              ("memory", "", "signal_cache", 0, 0, "object_size"): 1000}
@@ -50,28 +44,32 @@ def figures(kernel):
     return found
 
 
-def bench(*args, top=TOP):
-    said = io.StringIO()
-    with (mock.patch.object(sys, "argv", ["bench.py", *map(str, args)]), redirect_stdout(said), redirect_stderr(said),
-          pytest.raises(SystemExit) as end):
-        runpy.run_path(top / "scripts/bench/bench.py", run_name="__main__")
-    return end.value.code, said.getvalue()
+@pytest.fixture(name="bench")
+def bench_fixture(program):
+    def run(*args):
+        done = program("bench/bench.py", *args)
+        return done.code, done.out + done.err
+    return run
 
 
-def judge(tmp, change, raw):
-    """change: {(kernel, case, file, ...): value}; raw: {file: text}. None: it is not there."""
+@pytest.fixture(name="judge")
+def judge_fixture(bench, tmp_path):
+    """change: {(kernel, case, file, ...): value}; raw: {file: text}. None removes a value or a file."""
     files = {"config": 'CONFIG_CC_VERSION_TEXT="clang"\nCONFIG_RUSTC_VERSION_TEXT="rustc"\n', "qemu": "QEMU 7.2",
              "kernel": "Linux 7.3", "bloat-on": BLOAT.format(9, 1009), "bloat-off": BLOAT.format(0, 1000)}
-    for kernel in FILES:
-        found = figures(kernel) | {tuple(key): v for (k, *key), v in change.items() if k == kernel}
-        files[f"samples-{kernel}"] = "".join("\t".join(map(str, (*key, repetition, value))) + "\n"
-                                             for key, value in found.items() if value for repetition in range(5))
-    for name in ("raw", "results"):
-        (tmp / name).mkdir()
-    for name, text in (files | raw).items():
-        if text is not None:
-            (tmp / "raw" / name).write_text(text)
-    return bench("judge", tmp / "raw", tmp / "results")
+
+    def judge(change, raw):
+        for kernel in FILES:
+            found = figures(kernel) | {tuple(key): v for (k, *key), v in change.items() if k == kernel}
+            files[f"samples-{kernel}"] = "".join(
+                "\t".join(map(str, (*key, repetition, value))) + "\n"
+                for key, value in found.items() if value for repetition in range(5))
+        (tmp_path / "results").mkdir()
+        for name, text in (files | raw).items():
+            if text is not None:
+                write(tmp_path / "raw" / name, text)
+        return bench("judge", tmp_path / "raw", tmp_path / "results")
+    return judge
 
 
 OURS = "patched", "own", "exithand", "poll"
@@ -96,62 +94,53 @@ OURS = "patched", "own", "exithand", "poll"
     ({}, {"bloat-off": BLOAT.format(8, 1008)}, "MISSED      PROC_EXITHAND=n"),
     ({}, {"bloat-off": RENAMED.format("_RNvMs3_NtCsl7_6kernel4poll3old")}, "MISSED      PROC_EXITHAND=n"),
     ({}, {"bloat-off": RENAMED.format("_RNvMs3_NtCsl7_6kernel4poll3new")}, "")])
-def test_goals(tmp_path, change, raw, said):
-    code, text = judge(tmp_path, change, raw)
+def test_goals(judge, change, raw, said):
+    code, text = judge(change, raw)
     assert code == ("MISSED" in said)
     assert said in text
     assert text.lower().count("missed") == said.lower().count("missed")
     assert ("decided" in text) == ("decided" in said)
 
 
-@pytest.mark.parametrize("case", ["unwatched", "watched", "reader", "own", "other", "memory"])
-def test_broken_off(tmp_path, case):
-    code, said = judge(tmp_path, {("patched", *key): None for key in figures("patched") if key[0] == case}, {})
-    assert code == 6
-    assert said.startswith("exithand: bench: ") and "no samples of" in said and case in said
-
-
 @pytest.mark.parametrize("change, raw, words", [
+    *(({("patched", *key): None for key in figures("patched") if key[0] == case}, {}, f"no samples of {case}")
+      for case in ("unwatched", "watched", "reader", "own", "other", "memory")),
     ({("patched", "instrument", "", "", 0, 0, "ticks of 1000000 instructions"): 2600000}, {}, "TCG has -icount"),
     ({}, {"samples-base": ""}, "samples-base is empty"),
     ({}, {"samples-one-queue": None}, "no samples of the kernel one-queue"),
-    ({}, {"bloat-on": "nm: vmlinux: no symbols\n"}, "bloat-on is not understood"),
-    ({}, {"bloat-on": ""}, "bloat-on is not understood"),
+    ({}, {"bloat-on": "nm: vmlinux: no symbols\n"}, "bloat-on has no output"),
+    ({}, {"bloat-on": ""}, "bloat-on has no output"),
     ({}, {"config": ""}, "CC_VERSION_TEXT"), ({}, {"qemu": None}, "qemu")])
-def test_bad_samples(tmp_path, change, raw, words):
-    code, said = judge(tmp_path, change, raw)
+def test_bad_samples(judge, change, raw, words):
+    code, said = judge(change, raw)
     assert code == 6
     assert said.startswith("exithand: bench: ") and words in said
 
 
 @pytest.fixture(name="clone")
-def published(tmp_path):
-    """A repository with results, and with a matplotlib that draws in no time."""
+def published(judge, tmp_path):
+    """A repository with results. A script in place of matplotlib's Python writes the plots."""
     clone = tmp_path / "clone"
     for name in ("scripts/verbs/bench", "scripts/lib/lib.sh", "scripts/bench/bench.py"):
         (clone / name).parent.mkdir(parents=True)
         shutil.copy(TOP / name, clone / name)
-    python = tmp_path / "cache/tools/matplotlib-3.11.2/bin/python"
-    python.parent.mkdir(parents=True)
-    (python.parents[1] / "done").touch()
-    python.write_text('#!/bin/sh\nfor p in own other; do sha256sum "$3/bench.json" >"$3/bench-$p.svg"; done\n')
-    python.chmod(0o755)
-    for name in ("results", "patches"):
-        (clone / name).mkdir()
-    (clone / "README.md").write_text("before\n<!-- by `bench.py publish` -->\nold\n<!-- to here -->\nafter\n")
-    (clone / "patches/0000-cover-letter.txt").write_text("Costs:\n\n\tinstructions 1\n\told 2\n\nEnd.\n")
-    judge(tmp_path, {}, {})
+    python = clone / "cache/tools/matplotlib-3.11.2/bin/python"
+    script(python, 'for p in own other; do sha256sum "$3/bench.json" >"$3/bench-$p.svg"; done\n')
+    write(python.parents[1] / "done", "")
+    (clone / "results").mkdir()
+    write(clone / "README.md", "before\n<!-- by `bench.py publish` -->\nold\n<!-- to here -->\nafter\n")
+    write(clone / "patches/0000-cover-letter.txt", "Costs:\n\n\tinstructions 1\n\told 2\n\nEnd.\n")
+    judge({}, {})
     assert publish(clone, tmp_path / "results/bench.json") == (0, "")
     return clone
 
 
 def publish(clone, file, **more):
-    env = os.environ | {"PUBLISH": str(file), "EXITHAND_CACHE": str(clone.parent / "cache")} | more
-    done = subprocess.run([clone / "scripts/verbs/bench"], capture_output=True, text=True, check=False, env=env)
-    return done.returncode, done.stdout + done.stderr
+    done = verb(clone, "verbs/bench", PUBLISH=str(file), **more)
+    return done.code, done.out + done.err
 
 
-def test_published(clone):
+def test_published(clone, bench):
     letter, readme = (clone / "patches/0000-cover-letter.txt").read_text(), (clone / "README.md").read_text()
     assert letter.startswith("Costs:\n\n\tinstructions   ") and letter.endswith("1,000        1,000\n\nEnd.\n")
     assert [len(line) for line in letter.splitlines()[2:-2]] == [72] * 12
@@ -161,15 +150,20 @@ def test_published(clone):
 
 
 def test_changed_sentence(clone):
-    """H12: the check names what makes all of it again, and that does."""
+    """The check names the command that makes the results again, and that command works."""
     program = clone / "scripts/bench/bench.py"
-    program.write_text(program.read_text().replace("Made by `make bench`", "Another sentence"))
-    code, said = bench("check", clone, top=clone)
+    write(program, program.read_text().replace("Made by `make bench`", "Another sentence"))
+
+    def check():
+        done = subprocess.run([sys.executable, program, "check", clone], capture_output=True, text=True,
+                              check=False)
+        return done.returncode, done.stdout + done.stderr
+    code, said = check()
     assert code == 1
     assert "bench.md is not what bench.json gives" in said and "+Another sentence" in said
     assert "make bench PUBLISH=results/bench.json" in said
     assert publish(clone, clone / "results/bench.json") == (0, "")
-    assert bench("check", clone, top=clone) == (0, "")
+    assert check() == (0, "")
 
 
 @pytest.mark.parametrize("file, old, new, words", [
@@ -184,7 +178,7 @@ def test_changed_sentence(clone):
     ("README.md", "4,000", "5,000", "README.md is not what bench.json gives"),
     ("README.md", "<!-- to here", "| stale | 1 |\n<!-- to here", "README.md is not what bench.json gives"),
     ("README.md", "<!-- to here -->", "", "README.md has no single place for the summary")])
-def test_check(clone, file, old, new, words):
+def test_check(clone, bench, file, old, new, words):
     file = clone / file
     text = file.read_text()
     assert old in text
@@ -197,7 +191,7 @@ def test_check(clone, file, old, new, words):
     assert words in said
 
 
-def test_bad_input(clone):
+def test_bad_input(clone, bench):
     quick = clone.parent / "quick.json"
     quick.write_text((clone / "results/bench.json").read_text().replace('"quick": false', '"quick": true'))
     for args, words in (
@@ -211,7 +205,7 @@ def test_bad_input(clone):
 
 
 @pytest.mark.parametrize("value, code", [(1000, 0), (1009, 0), (1011, 1), (989, 1)])
-def test_compare(tmp_path, value, code):
+def test_compare(bench, tmp_path, value, code):
     for name, v in (("one", 1000), ("two", value)):
         figure = {"case": "own", "file": "pidfd", "way": "poll", "own": 1, "other": 0, "metric": "exit", "median": [v]}
         (tmp_path / name).write_text(json.dumps({"samples": {"base": [figure]}}))

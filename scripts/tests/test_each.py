@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""each.py: which gates a series of Rust, C and tests has, and its table. (All else: test_verbs.py.)"""
+"""each.py: the gates of each patch, the verdict on their logs, and the table. (The verb: test_verbs.py.)"""
 
 import subprocess
 from types import SimpleNamespace
@@ -10,10 +10,11 @@ from common import TOP, commit, git
 
 @pytest.fixture(scope="session", name="tree")
 def three_patches(tmp_path_factory):
-    """A series of Rust, then C with the option, then a test."""
+    """Three patches: Rust code, C code with the option, a selftest."""
     tree = tmp_path_factory.mktemp("each")
     git(tree, "init", "-q", "-b", "exithand")
-    commit(tree, "base", **{"kernel/fork.c": "int fork;\n", "rust/kernel/lib.rs": "//\n", "fs/proc/Kconfig": "menu\n"})
+    commit(tree, "base", **{
+        "kernel/fork.c": "int fork;\n", "rust/kernel/lib.rs": "//\n", "fs/proc/Kconfig": "menu\n"})
     git(tree, "tag", "base")
     commit(tree, "one", **{"rust/kernel/queue.rs": "// queue\n", "rust/bindings/helper.h": "//\n"})
     commit(tree, "two", **{"kernel/fork.c": "int fork, more;\n", "fs/proc/Kconfig": "config\n"})
@@ -67,7 +68,7 @@ def test_table(each):
     rows = {line.split()[0]: line.split()[1:] for line in lines[1:lines.index("")]}
     assert [rows[gate] for gate in ("default", "hand-off", "tests")] == [
         ["ok", "ok", "ok"], ["-", "ok", "ok"], ["-", "-", "ok"]]
-    # The gravest code counts, and what failed runs again.
+    # The gravest code counts. Failed gates run again.
     each.judge(2, "default", "x.c:1:9: error: y", 11, keep=True)
     each.judge(3, "checkpatch", "WARNING: x", keep=True)
     code, lines = each.table()
@@ -79,12 +80,63 @@ LOG = "  CC      kernel/fork.o\n../kernel/fork.c:1:9: error: expected ';'\nmake:
 
 
 @pytest.mark.parametrize("gate, log, status, code, text", [
-    # An error counts more than the warnings before it.
+    # The table shows the error, not the warning before it.
     ("default", "a.c:1:1: warning: b\n" + LOG, 11, 11, "../kernel/fork.c:1:9: error: expected ';'"),
     ("boots", "said\nexithand: the guest died\nsaid\n", 5, 5, "exithand: the guest died"),
     ("maintainers", "knows nobody\nmake: *** x\n", 1, 1, "knows nobody"),
-    # The selftests' output is for verdict.py.
+    *((gate, "", status, code, f"ends with {status} and says nothing")
+      for gate, status, code in (("boots", 4, 4), ("checkpatch", 4, 1), ("tests", 99, 1))),
+    # verdict.py judges the output of the selftests.
     ("tests", "a.c:1:2: warning: x", 0, 0, "")])
-def test_which_line_tells_of_a_failure(each, gate, log, status, code, text):
+def test_line_of_a_failure(each, gate, log, status, code, text):
     done = each.judge(3, gate, log, status)
     assert (done.code, done.text) == (code, text)
+
+
+@pytest.mark.parametrize("line", [
+    "fs/proc/base.c:1:2: warning: unused [-Wunused]", "warning: unused\n --> fs/a.rs:1:2",
+    "ld.lld: warning: x", "vmlinux.o: warning: objtool: x", "WARNING: modpost: x", ".config:1:warning: symbol x",
+    "x.c:1:2: error: not status 0"])
+def test_warning_is_a_failure(each, line):
+    done = each.judge(2, "default", f"  CC x.o\n{line}\n")
+    assert done.code == 1 and line.splitlines()[0] in done.text
+
+
+@pytest.mark.parametrize("line", [
+    "  CC      lib/warning.o", "warning: `kernel` (lib) generated 2 warnings", "  cc -Wno-warning -Werror"])
+def test_no_warning(each, line):
+    assert each.judge(2, "default", line + "\n").code == 0
+
+
+OLD = "../kernel/fork.c:7:1: warning: no `x` at 0x10"
+
+
+def test_base_is_not_known(each):
+    done = each.judge(2, "W=1", "")
+    assert (done.code, done.text) == (6, "what the base says is not known")
+
+
+@pytest.mark.parametrize("gate, old, log, text", [
+    ("W=1", OLD, OLD.replace(":7:", ":12:").replace("0x10", "0x20"), ""),
+    *(("W=1", OLD, f"{OLD}\n{new}", new) for new in (
+        "../kernel/fork.c:7:1: warning: no `y`", "../kernel/exit.c:7:1: warning: no `x`",
+        "../kernel/fork.c:7:1: error: no `x` at 0x10")),
+    # A second warning of the same text counts, a repeated line does not.
+    ("W=1", OLD, f"{OLD}\n{OLD.replace(':7:', ':9:')}", OLD.replace(":7:", ":9:")),
+    ("W=1", OLD, f"{OLD}\n{OLD}", ""),
+    # The warning is for another gate that reads this log.
+    ("W=1", OLD, "warning: unused\n   --> ../fs/proc/exithand/exithand.rs:1:2", ""),
+    *(("kernel-doc", "Warning: kernel/fork.c:8 no x", f"Warning: kernel/fork.c:9 no {what}", text)
+      for what, text in (("x", ""), ("y", "Warning: kernel/fork.c:9 no y")))])
+def test_only_new_warnings_count(each, gate, old, log, text):
+    each.judge(0, gate, old, keep=True)
+    done = each.judge(2, gate, log)
+    assert (done.code, done.text) == (int(bool(text)), text)
+
+
+@pytest.mark.parametrize("log, code", [
+    ("warning: unresolved\n   --> ../kernel/exit.rs:1:1\n", 0),
+    ("warning: unresolved\n   --> ../kernel/fork.c:1:1\n", 1),
+    ("warning: srctree/ link to x does not exist\n", 1)])
+def test_only_warnings_about_our_files_count(each, log, code):
+    assert each.judge(2, "rustdoc", log).code == code

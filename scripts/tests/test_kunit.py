@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""kunit.py and verdict.py: each test of the series must have run, each program be rejected."""
+"""kunit.py and verdict.py: each test of the series must run, and rustc must reject each program."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ mod tests {
     #[test]
     fn waits() -> Result {
 """
-# The first new doctest is an argument of a macro.
+# The first new doctest documents an argument of a macro.
 IN_MACRO = "flags!(\n" + ADDED.replace("fn new() {}\n", ");\n/// ```\n/// outside();\n/// ```\nfn new() {}\n")
 SAYS = """\
 [    0.400000] KTAP version 1
@@ -56,7 +56,7 @@ ERROR = """\
 /x/compile-fail/wrong.rs:3:5: error[E0597]: `queue` does not live long enough: x
 error: aborting due to 1 previous error
 """
-# An error that has no code.
+# This error has no code.
 LIFETIME = {"error": "/x/compile-fail/wrong.rs:3:5: error: lifetime may not live long enough\n",
             "wrong": WRONG.replace("E0597 `queue`", "lifetime may not")}
 
@@ -92,7 +92,7 @@ def judge_fixture(program, tree, tmp_path):
     (0, "", {}),
     (1, "FAILED: rust_queue/waits", {"says": SAYS.replace("ok 1 waits", "not ok 1 waits")}),
     (1, "FAILED: rust_doctests_kernel/rust/kernel/a.rs:4", {"says": SAYS.replace("ok 2 rust_d", "not ok 2 rust_d", 1)}),
-    # Those that the series has not added count, too; so does a suite's own line.
+    # A test that the series has not added counts, and so does the result line of a suite.
     (1, "FAILED: rust_doctests_kernel/rust/kernel/a.rs:1", {"says": SAYS.replace("ok 1 rust_d", "not ok 1 rust_d")}),
     (1, "FAILED: rust_queue ", {"says": SAYS.replace("] ok 1", "] not ok 1")}),
     (8, "did not run: rust_doctests_kernel/rust/kernel/a.rs:4",
@@ -102,13 +102,13 @@ def judge_fixture(program, tree, tmp_path):
     (7, "none of our tests in the kernel", {"source": SOURCE}),
     (7, "none of our tests in the kernel", {"says": SAYS[:SAYS.index("[    0.400002]")]}),
     (7, "none of our tests in the kernel", {"says": ""}),
-    # The kernel stops in between.
+    # The kernel stops between two tests.
     (8, "1 of 2", {"says": SAYS[:SAYS.index("[    0.400015")]}),
     (3, "NULL pointer", {"says": SAYS + OOPS}),
-    # Of a macro's argument, rustdoc tells the line before.
+    # For an argument of a macro, rustdoc prints the number of the line before it.
     (0, "", {"source": SOURCE + IN_MACRO, "says": SAYS_IN_MACRO}),
     (8, "a.rs:12", {"source": SOURCE + IN_MACRO, "says": SAYS_IN_MACRO.replace("a.rs:12", "a.rs:11")}),
-    # Only what the kernel cannot try may be left out.
+    # Only a doctest that the kernel cannot run may be left out.
     (0, "", {"source": SOURCE + ADDED.replace("```text", "```ignore,compile_fail")}),
     (8, "a.rs:7", {"source": SOURCE + ADDED.replace("```text", "```ignore")})])
 def test_tests_in_the_kernel(judge, code, said, what):
@@ -120,7 +120,7 @@ def test_tests_in_the_kernel(judge, code, said, what):
 @pytest.mark.parametrize("code, said, what", [
     (1, "it builds", {"error": "", "objects": ("right", "wrong")}),
     (1, "FAILED: negative/right", {"objects": ()}),
-    # It fails otherwise.
+    # The program fails with another error.
     (1, "unexpected: ", {"error": ERROR.replace("E0597", "E0599")}),
     (1, "unexpected: ", {"error": ERROR.replace(":3:", ":4:")}),
     (1, "unexpected: ", {"error": ERROR.replace("`queue`", "`guard`")}),

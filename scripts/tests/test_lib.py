@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""lib.sh and setup: what all verbs stand on."""
+"""lib.sh and setup, which all verbs use."""
 
 import os
 import re
@@ -8,11 +8,11 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
-from common import TOP, copy_harness, script, write
+from common import TOP, copy_harness, script, verb, write
 
 
-def test_step_that_ends_at_once(tmp_path, verb):
-    """The clock beside it must not run the script's EXIT trap."""
+def test_step_that_ends_at_once(tmp_path):
+    """The background clock of step() must not run the EXIT trap of the script."""
     copy_harness(tmp_path)
     script(tmp_path / "scripts/many", '. "${0%/*}/lib/lib.sh"\ntrap "echo end" EXIT\n'
            "for ((k = 0; k < 100; k++)); do step name text true; done\n")
@@ -25,7 +25,7 @@ def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
     write(tmp_path / "a.S", '.section .rodata\n.incbin "data"\n')
     for data in ("first", "later"):
         write(tmp_path / "data", data)
-        # Twice: the second one could come from the cache.
+        # The second compilation could come from the cache.
         for _ in range(2):
             done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', str(tmp_path)], cwd=TOP,
                                   env=os.environ | {"EXITHAND_CACHE": str(tmp_path / "cache")},
@@ -37,8 +37,8 @@ def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
 # -- setup ------------------------------------------------------------------
 
 @pytest.fixture(name="setup")
-def setup_fixture(tmp_path, verb):
-    """Run setup with these tools in the cache; PATH is only `path` if given, and they."""
+def setup_fixture(tmp_path):
+    """Run setup with these tools in the cache. If `path` is given, no other program is in PATH."""
     def setup(path="", **tools):
         copy_harness(tmp_path)
         for name, text in {"bindgen": "echo bindgen 0.72.1", **tools}.items():
@@ -71,7 +71,7 @@ ERROR: No matching distribution found for virtme-ng==1.42
         " certificate verify failed: self-signed certificate in certificate chain'))",
         "NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at"
         " 0x7f280bab0c10>: Failed to establish a new connection: [Errno 111] refused')"))])
-def test_pip_says_why(setup, said, why):
+def test_error_of_pip(setup, said, why):
     last = setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n#!/bin/sh\ncat <<'END'\n{said}END\n"
                          "exit 1\nEOF\nchmod +x $3/bin/pip").last
     assert why in last
@@ -79,7 +79,7 @@ def test_pip_says_why(setup, said, why):
 
 
 def test_tools_are_missing(setup):
-    """Without apt, and without most else: all in one line, before anything else."""
+    """Without apt, one line names all missing commands before setup does anything."""
     done = setup("bash dirname cat mkdir git sha256sum nproc", rustc="", clang="")
     assert done.said.count("\n") == 1 and not done.downloaded
     for name in ("python3", "qemu-system-x86_64", "ip", "file", "ld.lld"):
@@ -88,7 +88,7 @@ def test_tools_are_missing(setup):
 
 
 def test_packages_are_missing(setup):
-    """With apt, but not as root."""
+    """With apt but without root, one line names all missing packages."""
     done = setup(id="echo 1000", **{"apt-get": "echo no; exit 1",
                                     "dpkg-query": "printf 'installed %s\\n' git perl"})
     assert done.said.count("\n") == 1 and not done.downloaded

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make litmus with something else in herd7's place."""
+"""make litmus, with a script in place of herd7."""
 
 import pytest
-from common import copy_harness, script, write
+from common import copy_harness, script, verb, write
 
-# test: (what it says of its result, what herd7 does)
+# test: (the result that its file states, the commands that replace herd7)
 HERD = 'echo "States 3"; echo "Observation $name Never 0 3"'
 GOOD = {"a-never": (" * Result: Never\n", HERD),
         "b-sometimes": (" * Result: Sometimes\n", HERD.replace("Never 0", "Sometimes 1"))}
@@ -28,7 +28,7 @@ BAD = {
 @pytest.mark.parametrize("code, tests, last", [
     (0, GOOD, "2 passed, 0 failed"), (1, {**GOOD, **BAD}, f"2 passed, {len(BAD)} failed"),
     (7, {}, "0 passed, 0 failed")])
-def test_litmus(tmp_path, verb, code, tests, last):
+def test_litmus(tmp_path, code, tests, last):
     copy_harness(tmp_path, "lib/setup", "verbs/tree")
     cases = "".join(f"{name}) {herd} ;;\n" for name, (_, herd) in tests.items())
     script(tmp_path / "cache/tools/bin/herd7", '[ "$1" != -version ] || exec echo 7.58\n'

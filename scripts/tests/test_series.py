@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""series.py: patches/, the folders and a kernel tree. (Folding into a patch: test_spine.py.)"""
+"""series.py: patches/, the folders and a kernel tree."""
 
 import pytest
 from common import commit, git, write
@@ -67,7 +67,7 @@ def test_new_and_deleted_files(series):
     series.write("fs-proc-exithand/exithand/glue.rs", "// glue\n")
     (series.top / "rust/kernel/queue.rs").unlink()
     series.write("rust/kernel/other.rs", "// other\n")
-    # Of an editor, and of Python.
+    # An editor and Python leave such files.
     series.write("rust/kernel/queue.rs~", "")
     series.write("tools-testing-selftests/__pycache__/x.pyc", "")
     said = series("agree", 6)
@@ -79,9 +79,13 @@ def test_new_and_deleted_files(series):
     assert "queue.rs" not in series.patches()[SECOND] and "other.rs" in series.patches()[SECOND]
 
 
-def test_file_that_belongs_to_no_patch(series):
-    series.write("Documentation/x.rst", "x\n")
-    assert "belongs to no patch yet" in series("fold", 6)
+@pytest.mark.parametrize("file, verb, said", [
+    ("Documentation/x.rst", "fold", "belongs to no patch yet"),
+    ("build/linux/fs/proc/base.c", "fold", "commit them"),
+    ("rust/kernel/lib.rs", "sync", "the kernel already has")])
+def test_file_in_the_wrong_place(series, file, verb, said):
+    series.write(file, "x\n")
+    assert said in series(verb, 6)
 
 
 def test_edits_on_both_sides(series):
@@ -93,11 +97,6 @@ def test_edits_on_both_sides(series):
     assert "edited both" in series("fold", 6)
     assert series.patches() == before
     assert series.read("fs-proc-exithand/exithand.rs") == "// folder\n"
-
-
-def test_changes_that_are_not_committed(series):
-    series.write("build/linux/fs/proc/base.c", "other\n")
-    assert "commit them" in series("fold", 6)
 
 
 def test_tree_in_the_middle_of_something(series):
@@ -125,7 +124,7 @@ def test_pull_brings_patches_and_folders(series):
         series.write("fs-proc-exithand/exithand.rs", text)
         series("fold")
         sides.append((text, series.patches()))
-    # As `git pull` does: both at once, behind the tree's back.
+    # `git pull` changes both at once, and not the tree.
     for text, patches in sides[1:] + sides[:2]:
         series.write("fs-proc-exithand/exithand.rs", text)
         for name, patch in patches.items():
@@ -145,7 +144,7 @@ def test_patches_and_tree_both_changed(series):
 
 @pytest.mark.parametrize("old, new, parts", [
     (" line 8\n", " line eight\n", ("fs/proc/base.c", "@@ -6,6 +6,7 @@")),
-    # A blank at the end of a line is nothing to send.
+    # A patch must not add a blank at the end of a line.
     ("+entry\n", "+entry \n", ("whitespace",)),
     ("+// two\n", "", ("corrupt patch",))])
 def test_patch_that_does_not_apply(series, old, new, parts):
@@ -153,11 +152,6 @@ def test_patch_that_does_not_apply(series, old, new, parts):
     said = series("apply", 11)
     for part in (f"patches/{FIRST} does not apply to Linux 7.3.4", "rebase the series", *parts):
         assert part in said
-
-
-def test_folder_file_that_the_kernel_has(series):
-    series.write("rust/kernel/lib.rs", "mine\n")
-    assert "the kernel already has" in series("sync", 6)
 
 
 def test_cover_letter(series):
@@ -168,3 +162,38 @@ def test_cover_letter(series):
         assert part in cover
     series("fold")
     assert series.read("patches/0000-cover-letter.txt") == cover
+
+
+@pytest.fixture(name="three")
+def three_patches(series):
+    """The third patch changes a line that the first one adds."""
+    commit(series.tree, "proc: change\n\n# a heading",
+           **{"fs/proc/exithand/exithand.rs": "// one\n// two\n// drei\n"})
+    series("fold")
+    return series
+
+
+def test_fold_into_one_patch(three, monkeypatch):
+    monkeypatch.setenv("PATCH", "1")
+    three.write("fs-proc-exithand/exithand.rs", "// ONE\n// two\n// drei\n")
+    three.write("fs-proc-exithand/new.rs", "// new\n")
+    three.edit("rust/kernel/queue.rs", "// queue", "// QUEUE")
+    assert "queue.rs is not in that patch yet; choose a later PATCH=N" in three("fold", 6)
+    three.edit("rust/kernel/queue.rs", "// QUEUE", "// queue")
+    three("fold")
+    first, _, third = (text for _, text in sorted(three.patches().items()))
+    assert "\n+// ONE\n" in first and "\n+// new\n" in first and "\n-// three\n+// drei\n" in third
+    assert "\n# a heading\n" in third
+
+
+def test_fold_of_lines_that_a_later_patch_changes(three, monkeypatch):
+    before = three.patches()
+    three.write("fs-proc-exithand/exithand.rs", "// one\n// two\n// DREI\n")
+    monkeypatch.setenv("PATCH", "1")
+    assert three("fold", 6) == (
+        "exithand: the change to fs/proc/exithand/exithand.rs does not fit that patch, a later one changes"
+        " the same lines; rebase in build/linux instead\n")
+    assert three.patches() == before
+    monkeypatch.delenv("PATCH")
+    three("fold")
+    assert "\n-// three\n+// DREI\n" in sorted(three.patches().items())[2][1]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""verdict.py: what the guest left, and the exit code that it must give."""
+"""verdict.py: the files that a guest leaves, and the exit code for them."""
 
 import json
 import shutil
@@ -72,7 +72,7 @@ def console_with(*lines):
     ("3 passed, 0 failed, 1 skipped", "", KTAP, 0),
     ("2 passed, 1 failed, 1 skipped", "FAILED: proc/proc-exithand/global.poll_waits",
      KTAP.replace("# ok 2 g", "# not ok 2 g"), 1),
-    # A program failed beside its tests.
+    # A test program failed although its tests passed.
     ("3 passed, 1 failed, 1 skipped", "FAILED: proc/proc-exithand ", KTAP.replace("ok 3 s", "not ok 3 s"), 1),
     ("2 passed, 1 failed, 1 skipped", "TIMEOUT 45 seconds", TIMEOUT, 8),
     ("0 passed, 0 failed, 0 skipped", "no test ran", "TAP version 13\n1..0\n", 7),
@@ -87,7 +87,7 @@ def test_tests(judge, last, said, ktap, code):
     assert done.code == code and done.last.startswith(last) and said in done.said
 
 
-def test_own_skip_with_a_reason(judge):
+def test_allowed_skip(judge):
     assert judge(ktap=SKIPPED, lists={
         "skip-allow": "proc/proc-exithand/*poll_waits\tneeds what this guest lacks\n"}).code == 0
 
@@ -113,7 +113,7 @@ def test_own_skip_with_a_reason(judge):
     "refcount_t: underflow; use-after-free.",
     "list_add corruption. next->prev should be prev",
     "ODEBUG: free active (active state 0) object: 00000000"])
-def test_every_kind_of_complaint(judge, line):
+def test_complaint_of_the_kernel(judge, line):
     done = judge(console=console_with(f"<4>[    8.000000] {line}"))
     assert done.code == 3 and f"exithand: the kernel complained: [    8.000000] {line}" in done.said
 
@@ -123,7 +123,7 @@ def test_every_kind_of_complaint(judge, line):
     "<12>[    4.5] BUG: of a test program",
     "<30>[    4.5] udevd[77]: Oops",
     "WARNING: straight to the terminal"])
-def test_user_space_speaks_on_the_console(judge, line):
+def test_line_of_user_space(judge, line):
     assert judge(console=console_with(line)).code == 0
 
 
@@ -135,14 +135,14 @@ BUG = "<4>[    4.500001] WARNING: kernel/exit.c:901 at do_exit+0x1/0x2, CPU#1: s
     "<14>[    4.5] no end of line" + BUG,
     "<14>[    4.5] said before\n" + BUG,
     BUG.replace("WARNING", "first line\n<4>[    4.500001] WARNING"),
-    # Of one program's name: the kernel's lines end with \r\n.
+    # The name of the program has these characters. The kernel's lines end with \r\n.
     "<4>[    4.5] a\x0cb\x85c\rd: page allocation failure: order:0\r",
-    # A line that a higher priority has cut short is said again.
+    # The kernel repeats a line that a message of higher priority has interrupted.
     "<4>[    4.50\n** replaying previous printk message **\n" + BUG,
     "** 12 printk messages dropped **",
-    # An early one; and a kernel that does not know of <N>.
+    # An early line, or a kernel without console_msg_format, has no <N>.
     "[    4.500001] WARNING: x"])
-def test_kernel_speaks_beside_user_space(judge, line):
+def test_line_of_the_kernel_beside_user_space(judge, line):
     assert judge(console=console_with(line)).code == 3
 
 
@@ -150,7 +150,7 @@ def test_kernel_speaks_beside_user_space(judge, line):
     "Linux version 7.3.4-exithand\nexithand: end of run\n",
     "<6>Linux version 7.3.4-exithand\n<12>exithand: end of run\n",
     "<12>[    9.313434] exithand: end of run\n"])
-def test_nobody_can_tell_who_speaks(judge, console):
+def test_console_without_priorities(judge, console):
     assert judge(console=console).code == 6
 
 
@@ -162,12 +162,12 @@ REPORT = ["<4>[    8.0] eater invoked oom-killer: gfp_mask=0x1", "<4>[    8.1] C
 
 @pytest.mark.parametrize("lines, code", [
     (REPORT, 0), (REPORT + REPORT, 0),
-    # What comes after it, is in it, or has no end is a complaint.
+    # A line after a report, a forbidden line in it, and a report without an end are complaints.
     (REPORT + ["<4>Call Trace:"], 3), (REPORT[:3], 3),
     ([*REPORT[:2], "<4>BUG: KASAN: x", *REPORT[2:]], 3), ([*REPORT[:2], "<4>too late", *REPORT[2:]], 3),
     ([*REPORT[:2], "<4>INFO: task cat:77 blocked for more than 120 seconds.", *REPORT[2:]], 3),
     ([*REPORT[:2], "<4>rcu: INFO: rcu_preempt self-detected stall on CPU", *REPORT[2:]], 3)])
-def test_report_that_is_no_complaint(judge, lines, code):
+def test_allowed_report(judge, lines, code):
     done = judge(console=console_with(*lines), lists={
         "splat-reports": "invoked oom-killer: \tno killable\tKASAN|too late\tasked for\n"})
     assert done.code == code
@@ -178,7 +178,7 @@ def test_report_that_is_no_complaint(judge, lines, code):
 @pytest.mark.parametrize("lists, code", [
     ({"splat-allow": "WARNING: known$\tby design\n"}, 0), ({"splat-allow": "WARNING: known$\n"}, 6),
     ({"splat-allow": "nothing\tof that\n"}, 3)])
-def test_complaint_with_a_reason(judge, lists, code):
+def test_allowed_complaint(judge, lists, code):
     assert judge(console=CONSOLE + "[    9.5] WARNING: known\n", lists=lists).code == code
 
 
@@ -214,6 +214,9 @@ def test_end(judge, code, said, what):
 
 @pytest.mark.parametrize("kind, status, console, code", [
     ("exec", "0", CONSOLE, 0), ("exec", "7", CONSOLE, 7), ("exec", "0", CONSOLE + OOPS, 3),
+    ("exec", "1", CONSOLE + OOPS, 3), ("exec", "3", CONSOLE + OOPS, 3),
     ("exec", "0", CUT, 9), ("run", "0", CONSOLE, 0), ("run", "1", CONSOLE, 1)])
 def test_exec_and_run(judge, kind, status, console, code):
-    assert judge(kind, ktap=None, status=status, console=console).code == code
+    done = judge(kind, ktap=None, status=status, console=console)
+    assert done.code == code
+    assert ("exithand: the kernel complained: [    5.1" in done.said) == (OOPS in console)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""vm.py with something else in virtme-ng's place."""
+"""vm.py, with a script in place of virtme-ng."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from common import TOP, script
+from common import TOP, script, wait_for
 
 ENDS = "touch $run/console.log; echo 0 >$run/status"
 
@@ -19,7 +19,7 @@ def processes(mark):
 
 @pytest.fixture(name="mark")
 def something_to_wait_for():
-    """Sleeping so long marks the processes of this test; none may stay."""
+    """A length of sleep marks the processes of a test. None may be left at its end."""
     mark = f"300.{os.getpid()}{time.monotonic_ns()}"
     yield mark
     assert processes(mark) == b""
@@ -36,10 +36,8 @@ def boot_fixture(tmp_path):
                 [sys.executable, TOP / "scripts/lib/vm.py", "--kernel", "bzImage", "--dir", run, "--limit",
                  str(limit), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                 env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ACCEL": "tcg"}) as vm:
-            while during and not (run / "runs").exists():
-                assert vm.poll() is None
-                time.sleep(0.01)
             if during:
+                wait_for(run / "runs", vm)
                 during(vm)
             out, err = vm.communicate()
         assert time.monotonic() - began < 15
@@ -50,18 +48,18 @@ def boot_fixture(tmp_path):
 
 
 @pytest.mark.parametrize("vng, code, end", [
-    ("touch $run/console.log; echo 7 >$run/status", 0, "ended"),
+    (ENDS.replace("0", "7"), 0, "ended"),
     ("touch $run/console.log; kill -SEGV $$", 5, "died"),
     ("echo no QEMU here; exit 1", 6, "not"),
     ("touch $run/console.log; exit 0", 5, "died")])
-def test_how_it_ends(boot, vng, code, end):
+def test_end_of_the_guest(boot, vng, code, end):
     done = boot("echo out; echo err >&2; " + vng)
     assert (done.code, done.end) == (code, end)
     assert done.out.startswith("out\n") and "err\n" in done.err
 
 
 def test_nothing_of_an_earlier_run_counts(boot):
-    boot("touch $run/console.log; echo 0 >$run/status")
+    boot(ENDS)
     assert boot("exit 1").code == 6
 
 
@@ -70,7 +68,7 @@ def test_command_line(boot, options, cpus, counts):
     done = boot(f"echo $*; {ENDS}", *options)
     assert done.code == 0 and f"--cpus {cpus} " in done.out and " --disable-kvm " in done.out
     assert (" -icount shift=0,sleep=off " in done.out) == counts
-    # Without which verdict.py cannot tell who speaks.
+    # verdict.py needs it to tell the kernel's lines from those of user space.
     assert " console_msg_format=syslog " in done.out
 
 
@@ -85,7 +83,7 @@ def test_is_interrupted(boot, mark):
 
 
 def test_is_interrupted_at_the_start(boot, mark):
-    # What is started here signals vm.py, its parent's parent, at once.
+    # The guest signals vm.py, the parent of its parent, at once.
     for _ in range(5):
         assert boot(f"kill -TERM $(ps -o ppid= -p $PPID); sleep {mark} & wait", limit=20).code == 128 + 15
         assert processes(mark) == b""
