@@ -308,7 +308,7 @@ def tables(bench):
     """Return the text of bench.md."""
     data, found = bench.data, goals(bench)
     words = {True: "met", False: "**missed**", None: "**not decided**"}
-    out = ["# What /proc/PID/exithand costs", "",
+    out = ["# The cost of /proc/PID/exithand", "",
            f"Made by `make bench` from bench.json. {data['when']}, {data['kernel']}, {data['qemu']}, "
            f"{'; '.join(data['compilers'])}.", "",
            *(["**Made with QUICK=1, which runs fewer rounds. Use these figures only as a first look.**", ""]

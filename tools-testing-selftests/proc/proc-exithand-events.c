@@ -335,7 +335,7 @@ static void take_step(struct __test_metadata *_metadata, struct play *p, const s
 		ASSERT_EQ(-1, fcntl(MAP_FD, F_ADD_SEALS, F_SEAL_WRITE));
 }
 
-/* What fdinfo says about the exit. */
+/* The lines of fdinfo about the exit. */
 static void expect_shows(struct __test_metadata *_metadata, int fd, int status,
 			 const char *when)
 {
@@ -374,7 +374,7 @@ static void expect_quiet(struct __test_metadata *_metadata, struct play *p, cons
 	expect_shows(_metadata, p->w->fd, ALIVE, after);
 }
 
-/* What becomes of the zombie, until it is reaped. */
+/* The steps of the zombie, until it is reaped. */
 static void play_zombie(struct __test_metadata *_metadata, struct play *p)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET };

@@ -126,7 +126,7 @@ TEST_F(fdinfo, exec_changes_nothing)
 	}
 }
 
-/* Looks without a pause while a process exits and is reaped. What is reaped has exited. */
+/* Looks without a pause while a process exits and is reaped. A reaped process has exited. */
 TEST_F(fdinfo, exit_step_by_step)
 {
 	enum { LIVES, IS_ZOMBIE, IS_GONE, STEPS } step, last;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What /proc/<pid>/exithand is to a program: the results of open, read, poll and
+ * Tests the calls on /proc/<pid>/exithand: the results of open, read, poll and
  * other calls before the exit, after it, and after the process was reaped.
  *
  * proc-exithand-events tests which events are an exit. proc-exithand-races tests
@@ -26,7 +26,7 @@
 /* Evaluates to what the call returned, or to -errno. */
 #define RET(call) ({ long __ret = (call); __ret < 0 ? -errno : __ret; })
 
-/* What becomes of a target. */
+/* The states of a target. */
 enum state { LIVE, ZOMBIE, REAPED, STATES };
 
 static void target_become(struct __test_metadata *_metadata, struct target *t, enum state state)
@@ -371,7 +371,7 @@ TEST_F(file, reader_has_a_wchan)
 	EXPECT_EQ(0, strncmp(buf, name, strlen(name))) TH_LOG("wchan: %s", buf);
 }
 
-/* What the file does not support, it does not support after the exit either. */
+/* A call that the file does not support fails after the exit as well. */
 TEST_F(file, other_calls_fail)
 {
 	int fd = OPEN(O_RDONLY | O_NONBLOCK), rdwr, nr, p[2];
@@ -564,7 +564,7 @@ FIXTURE_VARIANT(reader)
 {
 	/* How the reader gets the file. Returns its exit code. */
 	int (*body)(struct _test_data_reader *self, const struct _fixture_variant_reader *v);
-	/* What is done to it in its sleep. Returns false if the test is skipped. */
+	/* Acts on the sleeping reader. Returns false if the test is skipped. */
 	bool (*meanwhile)(struct __test_metadata *_metadata, struct _test_data_reader *self,
 			  const struct _fixture_variant_reader *v);
 	const char *option;
