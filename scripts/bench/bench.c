@@ -208,17 +208,14 @@ static void wait_by(const char *way, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	struct epoll_event event;
-	bool told;
 	char c;
 
 	if (!strncmp(way, "poll", 4))
-		told = poll(&pfd, 1, -1) == 1;
+		MUST(poll(&pfd, 1, -1));
 	else if (!strncmp(way, "epoll", 5))
-		told = epoll_wait(fd, &event, 1, -1) == 1;
+		MUST(epoll_wait(fd, &event, 1, -1));
 	else
-		told = !read(fd, &c, 1);
-	if (!told)
-		err(1, "a waiter");
+		MUST(read(fd, &c, 1));
 }
 
 static void *waiter(void *arg)
@@ -247,8 +244,7 @@ static pthread_t new_thread(void *(*run)(void *), void *arg)
 {
 	pthread_t thread;
 
-	if (pthread_create(&thread, NULL, run, arg))
-		errx(1, "no more threads");
+	MUST(pthread_create(&thread, NULL, run, arg) ? -1 : 0);
 	return thread;
 }
 
@@ -383,6 +379,7 @@ static void case_one(void)
 		exits(rows[i][0], rows[i][1], strcmp(rows[i][0], "none") != 0, 0, 20);
 }
 
+/* Each number of waiters, by poll and by epoll, of both files. */
 static void case_own(void)
 {
 	static const int own[] = { 1, 2, 4, 16, 64, 256, 1000 };
@@ -432,11 +429,12 @@ static void case_burst(void)
 
 	signal(SIGCHLD, SIG_IGN);
 	for (size_t r = 0; r < SIZE(rows); r++) {
-		int epfd = MUST(epoll_create1(EPOLL_CLOEXEC)), told = 0;
+		int epfd, told = 0;
 		uint64_t before;
 
 		if (!begin(rows[r][0], rows[r][1], 1, n))
 			continue;
+		epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
 		start_others(rows[r][0], rows[r][1], n);
 		for (int i = 0; i < n; i++) {
 			event.data.fd = other_fds[i];

@@ -260,9 +260,7 @@ def pivot(bench, case, split, *fields):
 
 
 def fill(file, places):
-    """Return the text of a file with new text in its places.
-
-    A place is what a regular expression matches. Its first group stays."""
+    """Return the text of a file. {regular expression: text} replaces all but the first group of its match."""
     text = file.read_text()
     for place, new in places.items():
         text, found = re.subn(place, lambda match, new=new: match[1] + new, text, flags=re.M | re.S)
@@ -284,7 +282,9 @@ def report(top, bench):
             f"{data['when']}, {data['kernel']}, {data['qemu']}, {'; '.join(data['compilers'])}."
             + " **Made with QUICK=1. Use these figures only as a first look.**" * data["quick"],
         r"^(Each figure is the median of )\d+": str(max(map(len, bench.index.values()))),
-        **{rf"^(## {title}\n[^|]*).*?(?=\n## |\Z)": "\n".join(lines) for title, lines in tables.items()}})
+        # Replace what follows the first bar in the section.
+        **{rf"^(## {title}\n(?:(?!\n## )[^|])*).*?(?=\n## |\Z)": "\n".join(lines)
+           for title, lines in tables.items()}})
 
 
 # -- plots --
@@ -365,8 +365,8 @@ def check(top):
     text = (top / "results/bench.json").read_text()
     wrong = [file.name for file, new in documents(top, Bench(text)).items() if file.read_text() != new]
     digest = hashlib.sha256(text.encode()).hexdigest()
-    plots = [top / f"results/bench-{name}.svg" for name in PLOTS]
-    wrong += [file.name for file in plots if digest not in file.read_text()]
+    wrong += [name for name in (f"bench-{case}.svg" for case in PLOTS)
+              if digest not in (top / "results" / name).read_text()]
     if wrong:
         print(f"not what bench.json gives: {', '.join(wrong)}; run: make bench PUBLISH=results/bench.json")
     return 1 if wrong else 0
