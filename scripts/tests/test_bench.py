@@ -98,7 +98,8 @@ def test_goals(judge, change, raw, said):
 
 @pytest.mark.parametrize("change, raw, words", [
     *(({("patched", *key): None for key in figures("patched") if key[0] == case}, {}, f"'{case}'")
-      for case in ("unwatched", "reader", "other")),
+      for case in ("unwatched", "reader")),
+    ({(k, *key): None for k in FILES for key in figures(k) if key[0] == "burst"}, {}, "no samples of burst"),
     ({("patched", *TICKS): 2600000}, {}, "TCG has -icount"), ({("base", *TICKS): None}, {}, "'instrument'"),
     ({}, {"samples-base": ""}, "no samples"), ({}, {"samples-one-queue": None}, "samples-one-queue"),
     ({}, {"bloat-on": "nm: vmlinux: no symbols\n"}, "bloat-on"), ({}, {"bloat-on": ""}, "bloat-on"),
