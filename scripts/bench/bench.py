@@ -138,12 +138,12 @@ def goals(bench):
             met = met or (None if ratio <= abs(again) + UNWATCHED else False)
         found.append((f"nobody watches, {way}: at most {UNWATCHED:+.1%}", text, met))
 
-    for words, case, metric, own, more, ways in (
-            (f"one waiter, the exit itself: at most {ABOVE} above", "watched", "exit", 1, ABOVE, ("poll", "epoll")),
-            ("one waiter, until all sleep again: at most", "watched", "settled", 1, 0, ("poll", "epoll")),
-            ("16 waiters, until it is reaped: at most", "own", "reaped", 16, 0, ("poll", "epoll")),
-            ("its reader has returned: at most", "reader", "told", 1, 0, ("poll", "epoll", "read"))):
-        for way in ways:
+    for words, case, metric, own, more in (
+            (f"one waiter, the exit itself: at most {ABOVE} above", "watched", "exit", 1, ABOVE),
+            ("one waiter, until all sleep again: at most", "watched", "settled", 1, 0),
+            ("16 waiters, until it is reaped: at most", "own", "reaped", 16, 0),
+            ("its reader has returned: at most", "reader", "told", 1, 0)):
+        for way in ("poll", "epoll", "read") if case == "reader" else ("poll", "epoll"):
             peer = "poll" if way == "read" else way
             pidfd, ours = (bench.one(PATCHED, case, metric, *key, own) for key in zip(FILES, (peer, way)))
             found.append((f"{words} a pidfd's ({way}{f', and there {peer}' if case == 'reader' else ''})",
