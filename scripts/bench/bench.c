@@ -3,7 +3,7 @@
  * Count the instructions of exits and of waiting for them. This program runs in
  * the guest of `make bench`. scripts/bench/bench.py reads its output.
  *
- *	bench REPETITIONS quick|full [CASE...]
+ *	bench REPETITIONS CASE...
  *
  * QEMU's -icount turns the time-stamp counter into a counter of instructions,
  * which jumps ahead while the only CPU is idle. So every duration below is a
@@ -38,9 +38,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -56,9 +53,8 @@
 #define LOW_PRIORITY	10
 #define SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
-static bool quick, have_exithand;
-static char *self;
-static const char *const files[] = { "pidfd", "exithand" }, *const ways[] = { "poll", "epoll", "read" };
+static bool have_exithand;
+static const char *const files[] = { "pidfd", "exithand" };
 
 #define MUST(call) ({						\
 	long must_ = (long)(call);				\
@@ -66,19 +62,17 @@ static const char *const files[] = { "pidfd", "exithand" }, *const ways[] = { "p
 		err(1, "line %d: %s", __LINE__, #call);		\
 	must_; })
 
-#define OK(call) MUST((errno = (call)) ? -1 : 0)	/* for pthread functions */
-
 static uint64_t now(void)
 {
 	_mm_lfence();
 	return __rdtsc();
 }
 
-static void put(const char *path, const char *text)
+static void put(const char *path, int number)
 {
 	int fd = MUST(open(path, O_WRONLY | O_CLOEXEC));
 
-	MUST(write(fd, text, strlen(text)));
+	MUST(dprintf(fd, "%d", number));
 	close(fd);
 }
 
@@ -87,9 +81,11 @@ static const char *case_;
 static char what[128];
 static int repetition, repetitions;
 
-static void begin(const char *file, const char *way, int own, int other)
+/* Name the next figures. Return false if this kernel lacks the file that they need. */
+static bool begin(const char *file, const char *way, int own, int other)
 {
 	snprintf(what, sizeof(what), "%s\t%s\t%s\t%d\t%d", case_, file, way, own, other);
+	return have_exithand || !strstr(what, "exithand");
 }
 
 static void add(const char *metric, double value)
@@ -108,10 +104,7 @@ enum { NEIGHBOR = 20000, TARGET, OTHERS = 24000, WAITERS = 40000, LIVES = 10000 
 
 static void next_pid(int pid)
 {
-	char number[16];
-
-	snprintf(number, sizeof(number), "%d", pid - 1);
-	put("/proc/sys/kernel/ns_last_pid", number);
+	put("/proc/sys/kernel/ns_last_pid", pid - 1);
 }
 
 static char stacks[MANY][STACK] __attribute__((aligned(16)));
@@ -123,17 +116,14 @@ static int target(void *unused)
 	char c;
 
 	/* Leave errno alone: the parent shares it. */
-	while (read(release_pipe[0], &c, 1) != 1)
-		;
+	MUST(read(release_pipe[0], &c, 1));
 	last_words = now();
-	syscall(SYS_exit_group, 0);
-	return 0;
+	return syscall(SYS_exit_group, 0);
 }
 
 static int bystander(void *unused)
 {
-	for (;;)
-		pause();
+	return pause();
 }
 
 static pid_t start(int (*run)(void *), int n)
@@ -142,12 +132,11 @@ static pid_t start(int (*run)(void *), int n)
 			  CLONE_VM | CLONE_FILES | CLONE_FS | SIGCHLD, NULL));
 }
 
-static int reap(pid_t pid)
+static void reap(pid_t pid)
 {
 	int status;
 
 	MUST(waitpid(pid, &status, 0));
-	return status;
 }
 
 static void kill_all(const pid_t *pid, int n)
@@ -156,11 +145,6 @@ static void kill_all(const pid_t *pid, int n)
 		MUST(kill(pid[i], SIGKILL));
 	for (int i = 0; i < n; i++)
 		reap(pid[i]);
-}
-
-static bool can_open(const char *file)
-{
-	return have_exithand || strncmp(file, "exithand", 8);
 }
 
 static int open_file(const char *file, pid_t pid)
@@ -173,12 +157,30 @@ static int open_file(const char *file, pid_t pid)
 	return MUST(open(path, O_RDONLY | O_CLOEXEC));
 }
 
-static void look_at(pid_t pid)
+/* If @way says so, look at /proc/PID. Then procfs must drop inodes when the process is reaped. */
+#define LOOKED_AT "/proc/PID looked at"
+static void look_at(const char *way, pid_t pid)
 {
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	MUST(access(path, F_OK));
+	if (strstr(way, LOOKED_AT))
+		MUST(access(path, F_OK));
+}
+
+static pid_t others[MANY];
+static int other_fds[MANY];
+
+/* Start a process group of @n processes. Open the file of each unless @file is NULL. */
+static void start_others(const char *file, const char *way, int n)
+{
+	next_pid(OTHERS);
+	for (int i = 0; i < n; i++) {
+		others[i] = start(bystander, i + 1);
+		MUST(setpgid(others[i], others[0]));
+		look_at(way, others[i]);
+		other_fds[i] = file ? open_file(file, others[i]) : -1;
+	}
 }
 
 static void set_priority(int priority)
@@ -191,34 +193,29 @@ static void set_priority(int priority)
 /* -- threads -- */
 
 struct waiter {
-	pthread_t thread;
 	sem_t go;
 	const char *way;	/* poll, read or epoll */
 	int fd;
-	volatile bool waits;
-	uint64_t told;
+	volatile uint64_t told;	/* when the wait ended, 0 while it waits */
 };
 
 static struct waiter own_waiters[OWN_MAX + MANY], *const other_waiters = own_waiters + OWN_MAX;
 static sem_t settle_go, settle_done;
 static uint64_t settled_at;
 
-/* Wait until the process exits or a signal arrives. */
+/* Wait until the process exits. */
 static void wait_by(const char *way, int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	struct epoll_event event;
-	bool told;
 	char c;
 
 	if (!strncmp(way, "poll", 4))
-		told = poll(&pfd, 1, -1) == 1;
+		MUST(poll(&pfd, 1, -1));
 	else if (!strncmp(way, "epoll", 5))
-		told = epoll_wait(fd, &event, 1, -1) == 1;
+		MUST(epoll_wait(fd, &event, 1, -1));
 	else
-		told = !read(fd, &c, 1);
-	if (!told && errno != EINTR)
-		err(1, "a waiter");
+		MUST(read(fd, &c, 1));
 }
 
 static void *waiter(void *arg)
@@ -226,36 +223,29 @@ static void *waiter(void *arg)
 	struct waiter *w = arg;
 
 	set_priority(LOW_PRIORITY);
-	for (;;) {
-		sem_wait(&w->go);
+	while (!sem_wait(&w->go)) {
 		wait_by(w->way, w->fd);
 		w->told = now();
-		w->waits = false;
 	}
-}
-
-static void do_nothing(int unused)
-{
+	return NULL;
 }
 
 static void *settle_thread(void *unused)
 {
 	set_priority(0);
-	for (;;) {
-		sem_wait(&settle_go);
+	while (!sem_wait(&settle_go)) {
 		settled_at = now();
 		sem_post(&settle_done);
 	}
+	return NULL;
 }
 
-static void new_thread(pthread_t *thread, void *(*run)(void *), void *arg)
+static pthread_t new_thread(void *(*run)(void *), void *arg)
 {
-	pthread_attr_t attr;
+	pthread_t thread;
 
-	OK(pthread_attr_init(&attr));
-	OK(pthread_attr_setstacksize(&attr, 32768));
-	OK(pthread_create(thread, &attr, run, arg));
-	pthread_attr_destroy(&attr);
+	MUST(pthread_create(&thread, NULL, run, arg) ? -1 : 0);
+	return thread;
 }
 
 /* Sleep until all other tasks sleep, and return the counter at that point. */
@@ -273,32 +263,38 @@ static void rest(void)
 	settle();
 }
 
+static void end_others(int n)
+{
+	kill_all(others, n);
+	rest();
+	for (int i = 0; i < n; i++)
+		close(other_fds[i]);
+	rest();
+}
+
 static void let_wait(struct waiter *w, const char *way, int fd)
 {
-	if (!w->thread) {
+	if (!w->way) {
 		next_pid(WAITERS + (w - own_waiters));
 		sem_init(&w->go, 0, 0);
-		new_thread(&w->thread, waiter, w);
+		new_thread(waiter, w);
 	}
 	w->way = way;
 	w->fd = fd;
-	w->waits = true;
+	w->told = 0;
 	sem_post(&w->go);
 }
 
 static void expect(const struct waiter *w, int n, bool waits, const char *or_else)
 {
 	for (int i = 0; i < n; i++)
-		if (w[i].waits != waits)
+		if (!w[i].told != waits)
 			errx(1, "%s: %s", what, or_else);
 }
 
 /* -- cases: exits -- */
 
-/* After a look at /proc/PID, procfs must drop inodes when the process is reaped. */
-#define LOOKED_AT "/proc/PID looked at"
-
-/* Waits for the other processes, unless threads do; then it is -1. */
+/* Waits for the other processes, or is -1. */
 static int other_epfd = -1;
 
 /*
@@ -311,10 +307,11 @@ static int other_epfd = -1;
 static void exits(const char *file, const char *way, int own, int other, int rounds)
 {
 	bool reader = !strcmp(case_, "reader"), epoll = !strcmp(way, "epoll");
-	int threads = reader ? 1 : epoll ? 0 : own;
+	int threads = epoll && !reader ? 0 : own;
 	static int fds[OWN_MAX];
 
-	begin(file, way, own, other);
+	if (!begin(file, way, own, other))
+		return;
 	/* The first two rounds fill the caches. */
 	for (int round = -2; round < rounds; round++) {
 		int epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
@@ -325,10 +322,7 @@ static void exits(const char *file, const char *way, int own, int other, int rou
 
 		next_pid(TARGET);
 		pid = start(target, 0);
-		if (pid != TARGET)
-			errx(1, "the PID %d is taken", TARGET);
-		if (strstr(way, LOOKED_AT))
-			look_at(pid);
+		look_at(way, pid);
 		for (int i = 0; i < own; i++) {
 			fds[i] = open_file(file, pid);
 			if (epoll)
@@ -353,13 +347,15 @@ static void exits(const char *file, const char *way, int own, int other, int rou
 		expect(own_waiters, threads, false, "not told of the exit");
 		if (epoll && !reader && epoll_wait(epfd, &event, 1, 0) != 1)
 			errx(1, "%s: not told of the exit", what);
-		if (other_epfd < 0)
-			expect(other_waiters, other, true, "told of another exit");
 		/* epoll_wait() polls each file that had a wake-up, even a false one. */
-		else if (epoll_wait(other_epfd, &event, 1, 0))
+		if (epoll_wait(other_epfd, &event, 1, 0) > 0)
 			errx(1, "%s: told of another exit", what);
 		if (reader)
 			reap(pid);
+		for (int i = 0; i < own; i++)
+			close(fds[i]);
+		close(epfd);
+		rest();
 		if (round >= 0 && reader) {
 			add("told", own_waiters[0].told - last_words);
 		} else if (round >= 0) {
@@ -367,132 +363,93 @@ static void exits(const char *file, const char *way, int own, int other, int rou
 			add("reaped", reaped - last_words);
 			add("settled", settled - last_words);
 		}
-		for (int i = 0; i < own; i++)
-			close(fds[i]);
-		close(epfd);
-		rest();
 	}
 }
 
-static void case_watched(void)
+/* The cases watched and reader. The second one has only the last five rows. */
+static void case_one(void)
 {
-	static const struct { const char *file, *way; } rows[] = {
-		{ "none", "" }, { "none", LOOKED_AT },
-		{ "pidfd", "poll" }, { "pidfd", "poll, " LOOKED_AT }, { "pidfd", "epoll" },
+	static const char *const rows[][2] = {
+		{ "none", "" }, { "none", LOOKED_AT }, { "pidfd", "poll, " LOOKED_AT },
+		{ "pidfd", "poll" }, { "pidfd", "epoll" },
 		{ "exithand", "poll" }, { "exithand", "epoll" }, { "exithand", "read" },
 	};
 
-	for (size_t i = 0; i < SIZE(rows); i++)
-		if (can_open(rows[i].file))
-			exits(rows[i].file, rows[i].way, strcmp(rows[i].file, "none") != 0, 0,
-			      quick ? 10 : 20);
+	for (size_t i = strcmp(case_, "reader") ? 0 : 3; i < SIZE(rows); i++)
+		exits(rows[i][0], rows[i][1], strcmp(rows[i][0], "none") != 0, 0, 20);
 }
 
-static void case_reader(void)
-{
-	for (size_t f = 0; f < SIZE(files); f++)
-		for (size_t w = 0; w < SIZE(ways) - !f; w++)
-			if (can_open(files[f]))
-				exits(files[f], ways[w], 1, 0, quick ? 10 : 20);
-}
-
+/* Each number of waiters, by poll and by epoll, of both files. */
 static void case_own(void)
 {
-	/* The first three are for the quick run. */
-	static const int own[] = { 1, 16, 256, 2, 4, 64, 1000 };
+	static const int own[] = { 1, 2, 4, 16, 64, 256, 1000 };
 
-	for (size_t f = 0; f < SIZE(files) - !have_exithand; f++) {
-		for (size_t i = 0; i < (quick ? 3 : SIZE(own)); i++) {
-			exits(files[f], "poll", own[i], 0, quick ? 3 : 6);
-			exits(files[f], "epoll", own[i], 0, quick ? 3 : 6);
-		}
-	}
+	for (size_t i = 0; i < 4 * SIZE(own); i++)
+		exits(files[i % 2], i & 2 ? "epoll" : "poll", own[i / 4], 0, 6);
 }
 
 /* All repetitions use the same processes, because it takes long to start them. */
 static void case_other(void)
 {
-	static const int other[] = { 0, 10, 1000, 1, 100, 10000 };
+	static const int other[] = { 0, 1, 10, 100, 1000, 10000 };
 	struct epoll_event event = { .events = EPOLLIN };
-	static pid_t pid[MANY];
-	static int fd[MANY];
 
-	for (size_t c = 0; c < SIZE(files) * (quick ? 3 : SIZE(other)); c++) {
-		const char *file = files[c % 2];
-		int n = other[c / 2];
+	for (size_t c = 0; c < 4 * SIZE(other); c++) {
+		const char *file = files[c % 2], *way = c & 2 ? "epoll" : "poll";
+		int n = other[c / 4];
 
-		if (!can_open(file))
+		if (!begin(file, way, 1, n))
 			continue;
-		next_pid(OTHERS);
+		start_others(file, "", n);
+		if (c & 2)
+			other_epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
 		for (int i = 0; i < n; i++) {
-			pid[i] = start(bystander, i + 1);
-			fd[i] = open_file(file, pid[i]);
+			if (c & 2)
+				MUST(epoll_ctl(other_epfd, EPOLL_CTL_ADD, other_fds[i], &event));
+			else
+				let_wait(&other_waiters[i], way, other_fds[i]);
 		}
 		rest();
-		for (int epoll = 0; epoll < 2; epoll++) {
-			if (epoll)
-				other_epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
-			for (int i = 0; i < n; i++) {
-				if (epoll)
-					MUST(epoll_ctl(other_epfd, EPOLL_CTL_ADD, fd[i], &event));
-				else
-					let_wait(&other_waiters[i], "poll", fd[i]);
-			}
-			rest();
-			for (repetition = -1; repetition < repetitions; repetition++)
-				exits(file, ways[epoll], 1, n, quick ? 3 : 6);
-			for (int i = 0; !epoll && i < n; i++)
-				OK(pthread_kill(other_waiters[i].thread, SIGUSR1));
-			close(other_epfd);
-			other_epfd = -1;
-			rest();
-			expect(other_waiters, n, false, "a waiter ignores its signal");
-		}
-		kill_all(pid, n);
-		rest();
-		for (int i = 0; i < n; i++)
-			close(fd[i]);
-		rest();
+		for (repetition = -1; repetition < repetitions; repetition++)
+			exits(file, way, 1, n, 6);
+		expect(other_waiters, c & 2 ? 0 : n, true, "told of another exit");
+		end_others(n);
+		expect(other_waiters, n, false, "not told of the exit");
+		close(other_epfd);
+		other_epfd = -1;
 	}
 }
 
 /* One signal kills many processes, which are autoreaped. One epoll loop learns of all exits. */
 static void case_burst(void)
 {
-	static const struct { const char *file, *way; } rows[] = {
-		{ "pidfd", "" }, { "pidfd", LOOKED_AT }, { "exithand", "" },
-	};
+	static const char *const rows[][2] = { { "pidfd", "" }, { "pidfd", LOOKED_AT }, { "exithand", "" } };
 	struct epoll_event event = { .events = EPOLLIN }, events[64];
-	static pid_t pid[MANY];
-	int n = quick ? 1000 : 10000;
+	int n = 10000;
 
 	signal(SIGCHLD, SIG_IGN);
-	for (size_t r = 0; r < SIZE(rows) - !have_exithand; r++) {
-		int epfd = MUST(epoll_create1(EPOLL_CLOEXEC)), told = 0;
+	for (size_t r = 0; r < SIZE(rows); r++) {
+		int epfd, told = 0;
 		uint64_t before;
 
-		next_pid(OTHERS);
+		if (!begin(rows[r][0], rows[r][1], 1, n))
+			continue;
+		epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
+		start_others(rows[r][0], rows[r][1], n);
 		for (int i = 0; i < n; i++) {
-			pid[i] = start(bystander, i + 1);
-			MUST(setpgid(pid[i], pid[0]));
-		}
-		for (int i = 0; i < n; i++) {
-			if (rows[r].way[0])
-				look_at(pid[i]);
-			event.data.fd = open_file(rows[r].file, pid[i]);
+			event.data.fd = other_fds[i];
 			MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, event.data.fd, &event));
 		}
 		rest();
 
 		before = now();
-		MUST(kill(-pid[0], SIGKILL));
+		MUST(kill(-others[0], SIGKILL));
 		while (told < n) {
 			int ready = MUST(epoll_wait(epfd, events, SIZE(events), -1));
 
 			for (int i = 0; i < ready; i++)
 				told += !close(events[i].data.fd);	/* else it stays ready */
 		}
-		begin(rows[r].file, rows[r].way, 1, n);
 		add("total", now() - before);
 		close(epfd);
 		rest();
@@ -519,16 +476,13 @@ static void one_life(const char *way)
 	pid_t pid;
 
 	if (!strcmp(way, "thread")) {
-		pthread_t thread;
-
-		new_thread(&thread, (void *(*)(void *))(void *)getpid, NULL);
-		OK(pthread_join(thread, NULL));
+		pthread_join(new_thread((void *(*)(void *))(void *)getpid, NULL), NULL);
 		return;
 	}
 	pid = MUST(!strcmp(way, "vfork") ? vfork() : fork());
 	if (!pid) {
 		if (!strcmp(way, "exec"))
-			execl(self, self, "--exit", NULL);
+			execl(program_invocation_name, program_invocation_name, "--exit", NULL);
 		_exit(0);
 	}
 	reap(pid);
@@ -541,13 +495,10 @@ static void case_unwatched(void)
 		{ "vfork", 4000 }, { "fork", 600 }, { "exec", 200 }, { "thread", 2000 },
 	};
 
-	set_priority(0);
 	for (size_t l = 0; l < SIZE(lives); l++) {
-		int n = quick ? lives[l].n / 2 : lives[l].n;
-
 		next_pid(LIVES);
 		begin("none", lives[l].way, 0, 0);
-		for (int i = -n / 8; i < n; i++) {
+		for (int i = -lives[l].n / 8; i < lives[l].n; i++) {
 			uint64_t before = now(), life;
 
 			one_life(lives[l].way);
@@ -556,12 +507,11 @@ static void case_unwatched(void)
 				add("life", life);
 		}
 	}
-	set_priority(PRIORITY);
 }
 
-/* Measure @code, which is a system call or open() and close(), n times. */
-#define CALLS(file, name, code) do {					\
-	begin(file, name, 0, 0);					\
+/* Measure @code, which is a system call or open() and close(), for each of n processes. */
+#define CALLS(name, code) do {						\
+	begin(files[f], name, 0, 0);					\
 	for (int i = 0; i < n; i++) {					\
 		uint64_t before_ = now();				\
 		code;							\
@@ -572,30 +522,26 @@ static void case_unwatched(void)
 
 static void case_calls(void)
 {
-	int n = quick ? 100 : 400;
-	pid_t pid = start(bystander, 0);
-	static pid_t fresh[400];
+	int n = 400;
 	char c;
 
-	for (size_t f = 0; f < SIZE(files) - !have_exithand; f++) {
+	for (size_t f = 0; f < SIZE(files); f++) {
 		struct pollfd pfd = { .events = POLLIN };
-		const char *file = files[f];
 
-		for (int i = 0; i < n; i++)
-			fresh[i] = start(bystander, 1 + i);
+		if (!begin(files[f], "", 0, 0))
+			continue;
+		start_others(NULL, "", n);
 		rest();
-		CALLS(file, "open and close, the first", close(open_file(file, fresh[i])));
-		pfd.fd = open_file(file, pid);
-		CALLS(file, "open and close, a later one", close(open_file(file, pid)));
-		CALLS(file, "poll, before", MUST(poll(&pfd, 1, 0)));
+		CALLS("open and close, the first", close(open_file(files[f], others[i])));
+		pfd.fd = open_file(files[f], others[0]);
+		CALLS("open and close, a later one", close(open_file(files[f], others[0])));
+		CALLS("poll, before", MUST(poll(&pfd, 1, 0)));
 		MUST(fcntl(pfd.fd, F_SETFL, O_NONBLOCK));
 		if (f)
-			CALLS(file, "read, before", (void)!read(pfd.fd, &c, 1));
+			CALLS("read, before", (void)!read(pfd.fd, &c, 1));
 		close(pfd.fd);
-		kill_all(fresh, n);
-		rest();
+		end_others(n);
 	}
-	kill_all(&pid, 1);
 }
 
 static uint64_t cpu_time(void)
@@ -615,20 +561,15 @@ static void case_polling(void)
 	static const struct { const char *way; int us; } rows[] = {
 		{ "stat every 1 ms", 1000 }, { "stat every 10 ms", 10000 },
 		{ "stat every 100 ms", 100000 }, { "stat every 1 s", 1000000 },
-		{ "pidfd, poll" }, { "exithand, poll" }, { "exithand, read" },
+		{ "pidfd, poll", 0 }, { "exithand, poll", 0 }, { "exithand, read", 0 },
 	};
-	static struct { uint64_t cpu, told; } *shared;
+	struct { uint64_t cpu, told; } *shared;
 
-	if (!shared)
-		shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	set_priority(0);
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (size_t r = 0; r < SIZE(rows); r++) {
 		const char *way = rows[r].way;
 
-		if (!can_open(way))
-			continue;
-		begin("", way, 0, 0);
-		for (int round = 0; round < (quick ? 5 : 20); round++) {
+		for (int round = 0; round < 20 && begin("", way, 0, 0); round++) {
 			pid_t pid = start(target, 0), watcher;
 			struct stat st;
 			char path[64];
@@ -656,29 +597,26 @@ static void case_polling(void)
 			add("late", shared->told - last_words);
 		}
 	}
-	set_priority(PRIORITY);
 }
 
-#define CGROUPS	"/tmp/bench-cgroups"
-#define GROUP	CGROUPS "/bench"
+#define GROUP	"/sys/fs/cgroup/bench"
 
 enum { HOGS = 16, MIB = 4 };
 #define GOAL	36700160	/* bytes: half of the hogs, and a little more for page tables */
 
-static pid_t start_hog(int ready)
+/* Start a process that has MIB MiB of memory in the cgroup, and is stopped. */
+static pid_t start_hog(void)
 {
 	pid_t pid = MUST(fork());
-	char *memory;
 
-	if (pid)
-		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	put(GROUP "/cgroup.procs", "0");
-	memory = mmap(NULL, MIB << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	memset(memory, 1, MIB << 20);
-	MUST(write(ready, "x", 1));
-	for (;;)
-		pause();
+	if (!pid) {
+		put(GROUP "/cgroup.procs", 0);
+		MUST(mmap(NULL, MIB << 20, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+		raise(SIGSTOP);
+	}
+	MUST(waitpid(pid, NULL, WUNTRACED));
+	return pid;
 }
 
 static unsigned long read_number(const char *path, const char *format)
@@ -686,11 +624,10 @@ static unsigned long read_number(const char *path, const char *format)
 	FILE *f = fopen(path, "re");
 	unsigned long number = 0;
 
-	if (!f)
-		return 0;
-	if (fscanf(f, format, &number) != 1)
+	if (!f || fscanf(f, format, &number) != 1)
 		number = 0;
-	fclose(f);
+	if (f)
+		fclose(f);
 	return number;
 }
 
@@ -701,19 +638,18 @@ static unsigned long read_number(const char *path, const char *format)
  */
 static int kill_hogs(const pid_t *hog, int ms)
 {
-	int killed = 0;
+	int killed = 0, fd = -1;
 	char path[64];
 
 	while (killed < HOGS && read_number(GROUP "/memory.current", "%lu") > GOAL) {
 		pid_t pid = hog[killed++];
-		struct pollfd exithand = { .fd = -1, .events = POLLIN };
 
 		if (ms < 0)
-			exithand.fd = open_file("exithand", pid);
+			fd = open_file("exithand", pid);
 		MUST(kill(pid, SIGKILL));
 		if (ms < 0) {
-			MUST(poll(&exithand, 1, -1));
-			close(exithand.fd);
+			wait_by("poll", fd);
+			close(fd);
 		}
 		snprintf(path, sizeof(path), "/proc/%d/statm", pid);
 		while (ms > 0 && read_number(path, "%*u %lu"))
@@ -726,100 +662,77 @@ static int kill_hogs(const pid_t *hog, int ms)
 static void case_killer(void)
 {
 	static const struct { const char *way; int ms; } rows[] = {
-		{ "does not wait", 0 },
-		{ "looks every 1 ms", 1 },
-		{ "looks every 10 ms", 10 },
-		{ "looks every 100 ms", 100 },
-		{ "waits by exithand", -1 },
+		{ "does not wait", 0 }, { "looks every 1 ms", 1 }, { "looks every 10 ms", 10 },
+		{ "looks every 100 ms", 100 }, { "waits by exithand", -1 },
 	};
 
-	mkdir(CGROUPS, 0755);
-	MUST(mount("none", CGROUPS, "cgroup2", 0, NULL));
-	put(CGROUPS "/cgroup.subtree_control", "+memory");
-	MUST(mkdir(GROUP, 0755));
-	set_priority(0);
-	for (size_t r = 0; r < SIZE(rows) - !have_exithand; r++) {
-		begin("", rows[r].way, 0, 0);
-		for (int round = 0; round < (quick ? 2 : 5); round++) {
+	mkdir(GROUP, 0755);
+	for (size_t r = 0; r < SIZE(rows); r++) {
+		for (int round = 0; round < 5 && begin("", rows[r].way, 0, 0); round++) {
 			pid_t hog[HOGS];
-			int ready[2], killed;
-			uint64_t before, after;
-			char c;
+			uint64_t before;
+			int killed;
 
-			MUST(pipe2(ready, O_CLOEXEC));
 			for (int i = 0; i < HOGS; i++)
-				hog[i] = start_hog(ready[1]);
-			for (int i = 0; i < HOGS; i++)
-				MUST(read(ready[0], &c, 1));
+				hog[i] = start_hog();
 			rest();
-
 			before = now();
 			killed = kill_hogs(hog, rows[r].ms);
-			after = now();
+			add("time", now() - before);
+			add("killed", killed);
 			rest();
 			kill_all(hog, HOGS);
-			close(ready[0]);
-			close(ready[1]);
 			rest();
-			add("killed", killed);
-			add("time", after - before);
 		}
 	}
-	set_priority(PRIORITY);
-	rmdir(GROUP);
-	umount2(CGROUPS, MNT_DETACH);
 }
 
-/* The cases that fork come first: the later ones start many threads. */
-static const struct { const char *name; void (*run)(void); } cases[] = {
-	{ "instrument", case_instrument }, { "unwatched", case_unwatched }, { "polling", case_polling },
-	{ "killer", case_killer }, { "calls", case_calls }, { "watched", case_watched },
-	{ "reader", case_reader }, { "own", case_own }, { "burst", case_burst }, { "other", case_other },
+static const struct { const char *name; void (*run)(void); int priority; } cases[] = {
+	{ "instrument", case_instrument, PRIORITY }, { "unwatched", case_unwatched, 0 },
+	{ "polling", case_polling, 0 }, { "killer", case_killer, 0 }, { "calls", case_calls, PRIORITY },
+	{ "watched", case_one, PRIORITY }, { "reader", case_one, PRIORITY }, { "own", case_own, PRIORITY },
+	{ "burst", case_burst, PRIORITY }, { "other", case_other, PRIORITY },
 };
 
 int main(int argc, char **argv)
 {
-	pthread_t thread;
+	pthread_attr_t attr;
 
-	if (argc > 1 && !strcmp(argv[1], "--exit"))
-		return 0;
 	if (argc < 3)
-		errx(1, "usage: bench REPETITIONS quick|full [CASE...]");
-	self = argv[0];
+		return 0;	/* case_unwatched() starts this program. */
 	repetitions = atoi(argv[1]);
-	quick = !strcmp(argv[2], "quick");
 	have_exithand = !access("/proc/self/exithand", F_OK);
 
 	/* Do not write during a measurement. The buffer is shared, so fork() does not copy it. */
 	setvbuf(stdout, mmap(NULL, OUTPUT_MAX, PROT_READ | PROT_WRITE,
 			     MAP_SHARED | MAP_ANONYMOUS, -1, 0), _IOFBF, OUTPUT_MAX);
-	MUST(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 32768, 32768 }));
-	signal(SIGUSR1, do_nothing);	/* makes poll() fail with EINTR */
-	put("/proc/sys/kernel/sched_rt_runtime_us", "-1");
-	put("/proc/sys/kernel/pid_max", "100000");
-	put("/proc/sys/kernel/threads-max", "100000");
+	put("/proc/sys/kernel/sched_rt_runtime_us", -1);
+	put("/proc/sys/kernel/pid_max", 100000);
+	put("/proc/sys/kernel/threads-max", 100000);
 	MUST(pipe2(release_pipe, O_CLOEXEC));
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 32768);
+	pthread_setattr_default_np(&attr);
 	sem_init(&settle_go, 0, 0);
 	sem_init(&settle_done, 0, 0);
-	new_thread(&thread, settle_thread, NULL);
+	new_thread(settle_thread, NULL);
 	set_priority(PRIORITY);
 	next_pid(NEIGHBOR);
 	start(bystander, MANY - 1);
 
-	for (size_t c = 0; c < SIZE(cases); c++) {
-		bool wanted = argc == 3;
-
-		for (int i = 3; i < argc; i++)
-			wanted |= !strcmp(argv[i], cases[c].name);
-		if (!wanted)
-			continue;
-		case_ = cases[c].name;
-		fprintf(stderr, "   %s\n", case_);
-		/* The first repetition fills the caches. case_other() has its own loop. */
-		for (repetition = -1; repetition < repetitions; repetition++) {
-			rest();
-			cases[c].run();
-			fflush(stdout);
+	for (int i = 2; i < argc; i++) {
+		for (size_t c = 0; c < SIZE(cases); c++) {
+			if (strcmp(argv[i], cases[c].name))
+				continue;
+			case_ = cases[c].name;
+			fprintf(stderr, "   %s\n", case_);
+			set_priority(cases[c].priority);
+			/* The first repetition fills the caches. case_other() has its own loop. */
+			for (repetition = -1; repetition < repetitions; repetition++) {
+				rest();
+				cases[c].run();
+				fflush(stdout);
+			}
 		}
 	}
 	return 0;

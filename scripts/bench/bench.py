@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tables, plots and verdicts from the samples of `make bench`.
 
-usage: bench.py judge RAW RESULTS | plot RESULTS | publish JSON TOP | check TOP | compare JSON JSON
+usage: bench.py judge RAW RESULTS | plot RESULTS | publish JSON TOP | check TOP
 
 judge    Write bench.json and bench.md to RESULTS, from the samples that scripts/verbs/bench left in RAW.
          Exits with 1 if a goal is missed and KNOWN has no reason for it.
@@ -10,10 +10,8 @@ plot     Draw bench-*.svg into RESULTS, from its bench.json. Needs matplotlib.
 publish  Copy JSON to results/ of the repository TOP. Write bench.md and the tables in README.md and
          in the cover letter from it.
 check    Compare the files that publish and plot write with results/bench.json. Exits with 1 if one differs.
-compare  Print how much the medians of two runs differ. Exits with 1 if one differs by 1 % or more.
 """
 
-import difflib
 import hashlib
 import json
 import re
@@ -34,22 +32,15 @@ UNWATCHED = 0.001       # goal: largest increase for a process that nobody watch
 ABOVE = 80              # goal: most instructions above a pidfd's, with one waiter
 SIGNAL_STRUCT = 1000    # goal: largest size of struct signal_struct, in bytes
 KERNEL = 2616           # goal: most bytes that PROC_EXITHAND=y adds to the kernel
-FLAT = 0.01             # figures that differ by less count as equal
+FLAT = 0.01             # goal: largest change by waiters of other processes
 # Goals that are missed, with the reason.
 KNOWN = {
-    "one waiter, the exit itself":
-        "the exit wakes a second wait queue besides the pidfd's, which takes 57 instructions with its lock. "
-        "The hook, the call, the latch and the check of the queue add to that.",
     "its reader has returned":
         "the exit wakes a second wait queue besides the pidfd's.",
     "one waiter, until all sleep again":
         "the exit wakes a second wait queue. The reaping drops the inodes and directory entries of /proc/PID, "
         "as it does after any access to the process in /proc.",
 }
-
-
-class Problem(Exception):
-    pass
 
 
 class Bench:
@@ -62,21 +53,17 @@ class Bench:
                       for s in sorted(samples, key=lambda s: (s["own"], s["other"]))}
 
     def one(self, kernel, case, metric, file="", way="", own=0, other=0):
-        """Return the median of the samples, or None if there are none."""
-        samples = self.index.get((kernel, case, file, way, own, other, metric))
-        return median(samples) if samples else None
-
-    def must(self, kernel, case, metric, *key):
-        value = self.one(kernel, case, metric, *key)
-        if value is None:
-            raise Problem(f"the {kernel} kernel has no samples of {case}, {metric}, {key}")
-        return value
+        """Return the median of the samples."""
+        key = kernel, case, file, way, own, other, metric
+        if key not in self.index:
+            raise ValueError(f"no samples of {key}")
+        return median(self.index[key])
 
     def values(self, case, name):
         """Return the ways, or the numbers of waiters, of a case."""
         found = list({key[1 + NAMES.index(name)]: 1 for key in self.index if key[1] == case})
         if not found:
-            raise Problem(f"there are no samples of {case}")
+            raise ValueError(f"no samples of {case}")
         return found
 
 
@@ -89,45 +76,41 @@ def read_samples(file):
         case, path, way, own, other, metric, repetition, value = line.split("\t")
         figure = samples.setdefault((case, path, way, int(own), int(other), metric), {})
         figure.setdefault(repetition, []).append(float(value))
-    if not samples:
-        raise Problem(f"{file.name} is empty; see build/results/console.log")
     return [dict(zip(NAMES, key)) | {f.__name__.replace("len", "n"): [round(f(v), 2) for v in figure.values()]
                                      for f in (len, mean, min, median, max)} for key, figure in samples.items()]
 
 
 def read_bloat(file):
-    lines = file.read_text().splitlines() or [""]
-    head = re.match(r"add/remove: (\d+)/(\d+) grow/shrink: (\d+)/(\d+) up/down: (-?\d+)/(-?\d+) \((-?\d+)\)", lines[0])
-    total = re.match(r"Total: Before=(\d+), After=(\d+)", lines[-1])
-    if not head or not total:
-        raise Problem(f"build/bench/{file.name} has no output of bloat-o-meter that is understood")
-    found = dict(zip(("added", "removed", "grown", "shrunk", "up", "down", "change", "renamed", "before", "after"),
-                     map(int, (*head.groups(), 0, *total.groups()))))
-    # rustc numbers the impl blocks of a module. A new block, even without code,
-    # renames the symbols of the later blocks.
-    symbols = Counter((re.sub(r"(?<=[MX])s[0-9A-Za-z]*_", "s_", fields[0]), int(fields[-1]))
-                      for fields in map(str.split, lines[2:-1]) if len(fields) >= 4)
-    for (symbol, change), n in symbols.items():
-        if symbol.startswith("_R") and change > 0:
-            n = min(n, symbols[symbol, -change])
-            for name, by in ("renamed", n), ("added", -n), ("removed", -n), ("up", -n * change), ("down", n * change):
-                found[name] += by
-    return found
+    """Read bloat-o-meter's output: a line for each symbol, after two lines and before the total."""
+    lines = file.read_text().splitlines()
+    old, new = Counter(), Counter()
+    for name, before, after, _ in map(str.split, lines[2:-1]):
+        # rustc numbers the impl blocks of a module. A new block, even without code,
+        # renames the symbols of the later blocks.
+        name = re.sub(r"(?<=[MX])s[0-9A-Za-z]*_", "s_", name) if name.startswith("_R") else name
+        old[name] += int(before.strip("-") or 0)
+        new[name] += int(after.strip("-") or 0)
+    changes = {name: new[name] - old[name] for name in old}
+    kinds = Counter("renamed" if not change else "added" if not old[name] else "removed" if not new[name]
+                    else "grown" if change > 0 else "shrunk" for name, change in changes.items())
+    total = re.match(r"Total: Before=(\d+), After=(\d+)", "".join(lines[-1:]))
+    if not total or int(total[2]) - int(total[1]) != sum(changes.values()):
+        raise ValueError(f"build/bench/{file.name} is no output of bloat-o-meter that is understood")
+    return {kind: kinds[kind] for kind in ("added", "removed", "grown", "shrunk", "renamed")} | {
+        "up": sum(c for c in changes.values() if c > 0), "down": sum(c for c in changes.values() if c < 0),
+        "change": sum(changes.values()), "before": int(total[1]), "after": int(total[2])}
 
 
 def collect(raw):
     config = dict(re.findall(r'^CONFIG_(\w+)="?(.*?)"?$', (raw / "config").read_text(), re.M))
-    samples = {name: read_samples(raw / f"samples-{name}") for name in KERNELS if (raw / f"samples-{name}").exists()}
-    lost = {BASE, PATCHED, QUEUE} - samples.keys()
-    if lost:
-        raise Problem(f"no samples of the kernel {', '.join(sorted(lost))}; run make bench again")
     return {
         "when": time.strftime("%Y-%m-%d", time.gmtime()),
         "quick": not (raw / "bloat-off").exists(),
         **{name: (raw / name).read_text().strip() for name in ("kernel", "qemu")},
         "compilers": [config["CC_VERSION_TEXT"], config["RUSTC_VERSION_TEXT"]],
         "sizes": {f.name[6:]: read_bloat(f) for f in sorted(raw.glob("bloat-*"))},
-        "samples": samples,
+        "samples": {name: read_samples(raw / f"samples-{name}") for name in KERNELS
+                    if name != AGAIN or (raw / f"samples-{name}").exists()},
     }
 
 
@@ -140,42 +123,40 @@ def goals(bench):
     """
     found = []
 
-    def peers(what, case, metric, keys, more=0):
-        pidfd, ours = (bench.must(PATCHED, case, metric, f, *key) for f, key in zip(FILES, keys))
-        found.append((what, f"{pidfd:.0f}, {ours:.0f}: {ours - pidfd:+.0f}", ours <= pidfd + more))
-
-    base, patched = (bench.must(k, "watched", "exit", "none") for k in (BASE, PATCHED))
+    base, patched = (bench.one(k, "watched", "exit", "none") for k in (BASE, PATCHED))
     found.append((f"nobody watches, the exit itself: at most {UNWATCHED:+.1%}",
                   f"{base:.0f} → {patched:.0f}: {patched - base:+.0f}, {patched / base - 1:+.3%}",
                   patched / base - 1 <= UNWATCHED))
     # A difference counts only if it exceeds the difference of two runs of one kernel.
     for way in bench.values("unwatched", "way"):
-        base, patched = (bench.must(k, "unwatched", "life", "none", way) for k in (BASE, PATCHED))
-        again, ratio = bench.one(AGAIN, "unwatched", "life", "none", way), patched / base - 1
+        base, patched = (bench.one(k, "unwatched", "life", "none", way) for k in (BASE, PATCHED))
+        ratio = patched / base - 1
         text, met = f"{base:.0f} → {patched:.0f}, {ratio:+.3%}", True if ratio <= UNWATCHED else None
-        if again:
-            text += f"; the unpatched kernel once more: {again / base - 1:+.3%}"
-            met = met or (None if ratio <= abs(again / base - 1) + UNWATCHED else False)
+        if AGAIN in bench.data["samples"]:
+            again = bench.one(AGAIN, "unwatched", "life", "none", way) / base - 1
+            text += f"; the unpatched kernel once more: {again:+.3%}"
+            met = met or (None if ratio <= abs(again) + UNWATCHED else False)
         found.append((f"nobody watches, {way}: at most {UNWATCHED:+.1%}", text, met))
 
-    for case, own, metric, words, more in (("watched", 1, "exit", "one waiter, the exit itself", ABOVE),
-                                           ("watched", 1, "settled", "one waiter, until all sleep again", 0),
-                                           ("own", 16, "reaped", "16 waiters, until it is reaped", 0)):
-        for way in ("poll", "epoll"):
-            peers(f"{words}: at most {f'{more} above ' if more else ''}a pidfd's ({way})", case, metric,
-                  ((way, own), (way, own)), more)
-    for way, peer in (("poll", "poll"), ("epoll", "epoll"), ("read", "poll")):
-        peers(f"its reader has returned: at most a pidfd's ({way}, and there {peer})", "reader", "told",
-              ((peer, 1), (way, 1)))
+    for words, case, metric, own, more in (
+            (f"one waiter, the exit itself: at most {ABOVE} above", "watched", "exit", 1, ABOVE),
+            ("one waiter, until all sleep again: at most", "watched", "settled", 1, 0),
+            ("16 waiters, until it is reaped: at most", "own", "reaped", 16, 0),
+            ("its reader has returned: at most", "reader", "told", 1, 0)):
+        for way in ("poll", "epoll", "read") if case == "reader" else ("poll", "epoll"):
+            peer = "poll" if way == "read" else way
+            pidfd, ours = (bench.one(PATCHED, case, metric, *key, own) for key in zip(FILES, (peer, way)))
+            found.append((f"{words} a pidfd's ({way}{f', and there {peer}' if case == 'reader' else ''})",
+                          f"{pidfd:.0f}, {ours:.0f}: {ours - pidfd:+.0f}", ours <= pidfd + more))
 
     others = bench.values("other", "other")
     for way in ("poll", "epoll"):
         for metric in ("exit", "settled"):
-            few, many = (bench.must(PATCHED, "other", metric, "exithand", way, 1, others[i]) for i in (0, -1))
+            few, many = (bench.one(PATCHED, "other", metric, "exithand", way, 1, others[i]) for i in (0, -1))
             found.append((f"{others[-1]} waiters of other processes: no change of {metric} ({way})",
                           f"{few:.0f} → {many:.0f}", abs(many / few - 1) <= FLAT))
     for way in ("poll", "epoll"):
-        pidfd, ours = ([(n, bench.must(PATCHED, "own", "exit", f, way, n)) for n in bench.values("own", "own")]
+        pidfd, ours = ([(n, bench.one(PATCHED, "own", "exit", f, way, n)) for n in bench.values("own", "own")]
                        for f in FILES)
         each, first, peer = (linear_regression(*zip(*p)).slope for p in (ours[-3:], ours[:3], pidfd[-3:]))
         found.append((f"own waiters: linear ({way})",
@@ -184,7 +165,8 @@ def goals(bench):
 
     sizes = bench.data["sizes"]
     for what, have, limit in (
-            ("struct signal_struct", bench.must(PATCHED, "memory", "object_size", "", "signal_cache"), SIGNAL_STRUCT),
+            ("struct signal_struct", bench.one(PATCHED, "memory", "object_size", "", "signal_cache"),
+             SIGNAL_STRUCT),
             ("size of the kernel, by bloat-o-meter", sizes["on"]["change"], KERNEL)):
         found.append((f"{what}: at most {limit} bytes", f"{have:.0f}", have <= limit))
     if off := sizes.get("off"):
@@ -197,7 +179,7 @@ def goals(bench):
 # -- tables --
 
 def number(value):
-    return "–" if value is None else f"{value:,.{0 if abs(value) >= 100 or value == int(value) else 1}f}"
+    return f"{value:,.{0 if abs(value) >= 100 or value == int(value) else 1}f}"
 
 
 def spread(samples):
@@ -228,8 +210,8 @@ def costs(bench):
             (peers, "open and close", "calls", "call", "open and close, a later one"),
             (peers, "poll that finds nothing", "calls", "call", "poll, before")):
         one, two = (bench.one(kernel, case, metric, file, *key) for kernel, file in columns)
-        change = two / one - 1 if one and two else None
-        found[columns].append((words, number(one), number(two), "–" if change is None else
+        change = two / one - 1
+        found[columns].append((words, number(one), number(two),
                                f"{change:+.3%}" if abs(change) < 0.01 else f"{change:+.1%}"))
     return found.values()
 
@@ -247,46 +229,19 @@ def letter(bench):
                    [("instructions", "unpatched", "patched", ""), *kernels, ("", *FILES, ""), *peers])
 
 
-# Case, title, text, and three fields or tuples of fields. Each value of the first one has a table,
-# each value of the second one a row, and each value of the third one a column.
+# The sections of bench.md: title, case, and three fields or tuples of fields. Each value of the first one
+# has a table, each value of the second one a row, and each value of the third one a column.
 SECTIONS = (
-    ("unwatched", "Nobody watches",
-     "These figures count from the creation of a process or thread until its creator has reaped or joined it.",
-     "", ("way",), ("kernel",)),
-    ("reader", "Until its reader has returned",
-     "These figures count from the last instruction of the process until its only waiter has returned from its "
-     "system call.",
-     "", ("file", "way"), ("kernel",)),
-    ("watched", "One waiter",
-     "These figures count from the last instruction of the process. *exit*: until waitid() in its parent has "
-     "reported the zombie. *reaped*: until the parent has reaped it. *settled*: until all tasks sleep again. "
-     "With poll, each waiter is a thread. With epoll, each waiter is an entry of one epoll instance, and no "
-     "thread wakes up.",
-     "", ("kernel", "file", "way"), ("metric",)),
-    ("own", "Many waiters of that process", "![](bench-own.svg)",
-     "metric", ("own",), ("file", "way", "kernel")),
-    ("other", "One waiter, and many of other processes", "![](bench-other.svg)",
-     "metric", ("other",), ("file", "way", "kernel")),
-    ("burst", "A burst of exits",
-     "One signal kills many processes, which are autoreaped. These figures count from the signal until one "
-     "epoll loop has learned of all exits.",
-     "", ("other", "file", "way"), ("kernel",)),
-    ("calls", "Single calls",
-     "The first open of an exithand file makes inodes and directory entries of /proc/PID. The first open of a "
-     "pidfd makes an inode of pidfs.",
-     "", ("way",), ("file", "kernel")),
-    ("polling", "Polling /proc",
-     "A program waits for a process that lives for one to two seconds. The table shows the CPU time of the "
-     "program, without timer interrupts, and its delay in learning of the exit.",
-     "", ("way",), ("metric", "kernel")),
-    ("killer", "Killing processes of a memory cgroup",
-     "A program kills some of 16 processes of 4 MiB each until little more than half of their memory is in use. "
-     "It must kill 8.",
-     "", ("way",), ("metric", "kernel")),
-    ("memory", "Memory",
-     "The tables show the slab cache of struct signal_struct, and the bytes in slab caches for each open file.",
-     "metric", ("way",), ("file", "kernel")),
-)
+    ("Nobody watches", "unwatched", "", ("way",), ("kernel",)),
+    ("Until its reader has returned", "reader", "", ("file", "way"), ("kernel",)),
+    ("One waiter", "watched", "", ("kernel", "file", "way"), ("metric",)),
+    ("Many waiters of that process", "own", "metric", ("own",), ("file", "way", "kernel")),
+    ("One waiter, and many of other processes", "other", "metric", ("other",), ("file", "way", "kernel")),
+    ("A burst of exits", "burst", "", ("other", "file", "way"), ("kernel",)),
+    ("Single calls", "calls", "", ("way",), ("file", "kernel")),
+    ("Polling /proc", "polling", "", ("way",), ("metric", "kernel")),
+    ("Killing processes of a memory cgroup", "killer", "", ("way",), ("metric", "kernel")),
+    ("Memory", "memory", "metric", ("way",), ("file", "kernel")))
 # Metrics with another name or unit in the tables: name and divisor.
 UNITS = {"cpu": ("CPU", 1), "late": ("late, µs", 1e3), "time": ("ms", 1e6)}
 
@@ -304,31 +259,32 @@ def pivot(bench, case, split, *fields):
         yield from table((which, *columns), ((row, *(cells.get((row, c), "–") for c in columns)) for row in rows))
 
 
-def tables(bench):
-    """Return the text of bench.md."""
+def fill(file, places):
+    """Return the text of a file. {regular expression: text} replaces all but the first group of its match."""
+    text = file.read_text()
+    for place, new in places.items():
+        text, found = re.subn(place, lambda match, new=new: match[1] + new, text, flags=re.M | re.S)
+        if found != 1:
+            raise ValueError(f"{file} has no single place that matches {place!r}")
+    return text
+
+
+def report(top, bench):
+    """Return bench.md. Its sentences are those of results/bench.md."""
     data, found = bench.data, goals(bench)
     words = {True: "met", False: "**missed**", None: "**not decided**"}
-    out = ["# The cost of /proc/PID/exithand", "",
-           f"Made by `make bench` from bench.json. {data['when']}, {data['kernel']}, {data['qemu']}, "
-           f"{'; '.join(data['compilers'])}.", "",
-           *(["**Made with QUICK=1, which runs fewer rounds. Use these figures only as a first look.**", ""]
-             if data["quick"] else []),
-           "QEMU counts instructions, so the speed and the load of the host do not matter. Each instruction "
-           "advances the guest's clock by one nanosecond. The clock jumps while the guest is idle. Cache misses, "
-           "mispredicted branches, the cost of locked instructions, lock contention (there is one CPU) and "
-           "mitigations are not measured.", "",
-           f"Each figure is the median of {max(map(len, bench.index.values()))} samples, with the range in "
-           f"brackets. A sample is the median of its rounds; in the cases {', '.join(MEANS[:-1])} and {MEANS[-1]}, "
-           "it is their mean.", "",
-           "Three kernels of the same configuration are compared: *unpatched*, *patched* and *one queue*. In the "
-           "last one, which is patched, all processes share one wait queue, as in the RFC of 2018 "
-           "(scripts/mutants/one-global-queue.patch).", "",
-           "## Goals", "", *table(("goal", "figures", ""), ((a, b, words[c]) for a, b, c in found)),
-           *(f"- Why missed: *{what}*: {KNOWN.get(what, 'not known')}"
-             for what in {what.split(":")[0]: 1 for what, _, met in found if met is False}), ""]
-    for case, title, text, *fields in SECTIONS:
-        out += [f"## {title}", "", text, "", *pivot(bench, case, *fields)]
-    return "\n".join(out)
+    tables = {title: pivot(bench, *fields) for title, *fields in SECTIONS} | {"Goals": (
+        *table(("goal", "figures", ""), ((a, b, words[c]) for a, b, c in found)),
+        *(f"- Why missed: *{what}*: {KNOWN.get(what, 'not known')}"
+          for what in {what.split(":")[0]: 1 for what, _, met in found if met is False}), "")}
+    return fill(top / "results/bench.md", {
+        r"^(Made by `make bench` from bench\.json\. )[^\n]*":
+            f"{data['when']}, {data['kernel']}, {data['qemu']}, {'; '.join(data['compilers'])}."
+            + " **Made with QUICK=1. Use these figures only as a first look.**" * data["quick"],
+        r"^(Each figure is the median of )\d+": str(max(map(len, bench.index.values()))),
+        # Replace what follows the first bar in the section.
+        **{rf"^(## {title}\n(?:(?!\n## )[^|])*).*?(?=\n## |\Z)": "\n".join(lines)
+           for title, lines in tables.items()}})
 
 
 # -- plots --
@@ -346,8 +302,6 @@ def plot(results):
                      "legend.frameon": False, "figure.constrained_layout.use": True})
     text = (results / "bench.json").read_text()
     bench = Bench(text)
-    for old in results.glob("bench-*.svg"):
-        old.unlink()
     for case, (whose, *panels) in PLOTS.items():
         figure, axes = pyplot.subplots(1, len(panels), figsize=(1 + 3.5 * len(panels), 3.8), sharey=True)
         for ax, (metric, way) in zip(axes, panels):
@@ -370,18 +324,15 @@ def plot(results):
 def judge(raw, results):
     data = collect(raw)
     # One figure a line makes the file readable for people and for diff.
-    text = json.dumps({k: v for k, v in data.items() if k != "samples"}, indent=1, ensure_ascii=False)[:-2]
-    text += ',\n "samples": {\n' + ",\n".join(
-        f'  "{kernel}": [\n' + ",\n".join("   " + json.dumps(s) for s in samples) + "\n  ]"
-        for kernel, samples in data["samples"].items()) + "\n }\n}\n"
+    text = json.dumps(data, ensure_ascii=False).replace(' {"case"', '\n{"case"') + "\n"
     bench = Bench(text)
     for kernel in data["samples"]:
         ticks = bench.one(kernel, "instrument", "ticks of 1000000 instructions")
-        if ticks is None or abs(ticks / 1e6 - 1) > 0.001:
-            raise Problem(f"the guest's clock made {ticks} ticks in 1000000 instructions, so it does not count "
-                          "instructions; use a QEMU whose TCG has -icount")
+        if abs(ticks / 1e6 - 1) > 0.001:
+            raise ValueError(f"the guest's clock made {ticks} ticks in 1000000 instructions, so it does not "
+                             "count instructions; use a QEMU whose TCG has -icount")
     (results / "bench.json").write_text(text)
-    (results / "bench.md").write_text(tables(bench))
+    (results / "bench.md").write_text(report(Path(__file__).parents[2], bench))
     print(summary(bench))
     status = 0
     for what, figures, met in goals(bench):
@@ -394,18 +345,13 @@ def judge(raw, results):
 def documents(top, bench):
     """Return {file: text} of the files that publish writes."""
     if bench.data["quick"]:
-        raise Problem("these results are of a QUICK run; run make bench without QUICK")
-    begin, end = "<!-- by `bench.py publish` -->\n", "<!-- to here -->"
-    found = {top / "results/bench.md": tables(bench)}
-    for file, place, new, words in (
-            (top / "README.md", f"{begin}.*?{end}", begin + summary(bench) + end,
-             f"single place for the summary, from {begin.strip()} to {end}"),
-            (top / "patches/0000-cover-letter.txt", "^\tinstructions .*?\n\n", letter(bench) + "\n",
-             "table whose first line begins with a tab and 'instructions '")):
-        found[file], places = re.subn(place, lambda _, new=new: new, file.read_text(), flags=re.M | re.S)
-        if places != 1:
-            raise Problem(f"{file} has no {words}")
-    return found
+        raise ValueError("these results are of a QUICK run; run make bench without QUICK")
+    return {
+        top / "results/bench.md": report(top, bench),
+        top / "README.md": fill(top / "README.md", {
+            "(<!-- by `bench.py publish` -->\n).*?(?=<!-- to here -->)": summary(bench)}),
+        top / "patches/0000-cover-letter.txt": fill(top / "patches/0000-cover-letter.txt", {
+            r"^()\tinstructions .*?\n(?=\n)": letter(bench)})}
 
 
 def publish(file, top):
@@ -416,44 +362,21 @@ def publish(file, top):
 
 
 def check(top):
-    text, wrong = (top / "results/bench.json").read_text(), []
-    try:
-        for file, new in documents(top, Bench(text)).items():
-            diff = list(difflib.unified_diff(file.read_text().splitlines(), new.splitlines(), lineterm="", n=0))[2:]
-            wrong += [f"{file.name} is not what bench.json gives:", *diff] if diff else []
-    except Problem as problem:
-        wrong.append(str(problem))
+    text = (top / "results/bench.json").read_text()
+    wrong = [file.name for file, new in documents(top, Bench(text)).items() if file.read_text() != new]
     digest = hashlib.sha256(text.encode()).hexdigest()
-    svgs = {f.name: digest in f.read_text() for f in (top / "results").glob("bench-*.svg")}
-    if svgs != {f"bench-{name}.svg": True for name in PLOTS}:
-        wrong.append(f"the plots are not those of bench.json: {', '.join(PLOTS)}")
+    wrong += [name for name in (f"bench-{case}.svg" for case in PLOTS)
+              if digest not in (top / "results" / name).read_text()]
     if wrong:
-        print(*wrong, "to make these files again, run: make bench PUBLISH=results/bench.json", sep="\n")
+        print(f"not what bench.json gives: {', '.join(wrong)}; run: make bench PUBLISH=results/bench.json")
     return 1 if wrong else 0
-
-
-def compare(*files):
-    one, two = (Bench(file.read_text()).index for file in files)
-    found = []
-    for key in one.keys() & two.keys():
-        a, b = median(one[key]), median(two[key])
-        found.append((abs(b - a) / (a or 1), f"{a} and {b}: {', '.join(str(k) for k in key if k not in ('', 0))}"))
-    if not found:
-        raise Problem("the two files have no figure in common")
-    far = [f for f in found if f[0] >= FLAT]
-    for difference, text in sorted(far or [max(found)], reverse=True):
-        print(f"{difference:.2%}: {text}")
-    print(f"{len(far)} of {len(found)} medians differ by {FLAT:.0%} or more")
-    return 1 if far else 0
 
 
 if __name__ == "__main__":
     try:
-        verb = {("judge", 2): judge, ("plot", 1): plot, ("publish", 2): publish, ("check", 1): check,
-                ("compare", 2): compare}.get(("".join(sys.argv[1:2]), len(sys.argv) - 2))
-        if not verb:
-            raise Problem(__doc__.split("\n\n")[1])
-        sys.exit(verb(*map(Path, sys.argv[2:])))
-    except (Problem, OSError, ValueError, KeyError) as problem:
+        name, *files = sys.argv[1:]
+        verb = {"judge": judge, "plot": plot, "publish": publish, "check": check}[name]
+        sys.exit(verb(*map(Path, files)))
+    except (OSError, ValueError, KeyError, TypeError) as problem:
         print(f"exithand: bench: {problem}", file=sys.stderr)
         sys.exit(6)
