@@ -289,7 +289,7 @@ at_exit=:
 new_run() {
 	local name=$build/run.$BASHPID
 	mkdir -p "$build" "$results"
-	rm -f "$results"/{console.log,test.ktap,negative.ktap,summary.json}
+	rm -f "$results"/{console.log,test.ktap,summary.json}
 	run=$(mktemp -d "$name.XXXXXX")
 	trap '$at_exit; rm -rf "$build/run.$BASHPID".*' EXIT
 }

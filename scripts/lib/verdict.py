@@ -5,9 +5,8 @@
 usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
        verdict.py --codes
 
-DIR has the files of vm.py (console.log, status, end). For `test`, it also has test.ktap.
-For `kunit`, it also has the files of kunit.py (test.ktap, negative.ktap, ours). A
-missing file is an error. --codes prints the exit codes.
+DIR has the files of vm.py (console.log, status, end). For `test` and `kunit`, it also has
+test.ktap; for `kunit`, `ours`, the tests that must have run. A missing file is an error. --codes prints the exit codes.
 """
 
 import argparse
@@ -43,7 +42,7 @@ END_MARK = "exithand: end of run"
 LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
 # The files of a run in build/results/.
-KEPT = ("console.log", "test.ktap", "negative.ktap")
+KEPT = ("console.log", "test.ktap")
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
 # The beginning of a kernel line on the console. With console_msg_format=syslog, the
 # kernel puts <N> before each line: N is eight times the facility, plus the level. Only
@@ -168,35 +167,11 @@ def judge_ktap(text):
     return tests, short
 
 
-def own_skips(tests):
+def own_skips(tests, ours):
     allowed = [name for name, _ in entries("skip-allow", 2, fnmatch.translate)]
-    return [t for t in tests
-            if t["result"] == "skip" and t["name"].split("/")[1].startswith(OURS)
+    return [t for t in tests if t["result"] == "skip"
+            and (t["name"] in ours or t["name"].startswith(f"proc/{OURS}"))
             and not any(name.fullmatch(t["name"]) for name in allowed)]
-
-
-def judge_kunit(directory):
-    """Return (tests, complaints, own) of the tests in the kernel and the negative builds.
-
-    complaints are plans that were not fulfilled. own is [(exit code, text)] for tests of
-    ours that did not run.
-    """
-    own, ours = [], read(directory / "ours").split()
-    tests, short = judge_ktap(read(directory / "test.ktap"))
-    builds, short_builds = judge_ktap(read(directory / "negative.ktap"))
-    for what, ran, mine in (
-            ("tests in the kernel", tests, [n for n in ours if not n.startswith("negative/")]),
-            ("negative builds", builds, [n for n in ours if n.startswith("negative/")])):
-        results = {t["name"]: t["result"] for t in ran}
-        lost = [n for n in mine if n not in results]
-        skipped = [n for n in mine if results.get(n) == "skip"]
-        if lost == mine:
-            own.append((7, f"{CODES[7]}: none of our {what}"))
-        elif lost:
-            own.append((8, f"{len(lost)} of our {what} did not run: " + ", ".join(lost[:5])))
-        if skipped:
-            own.append((10, f"{len(skipped)} of our {what} skipped: " + ", ".join(skipped[:5])))
-    return tests + builds, short + short_builds, own
 
 
 def show(lines, limit=14):
@@ -241,13 +216,14 @@ def judge(args):
         wrong.append((9, "the guest did not look for leaks"))
 
     if args.kind in ("test", "kunit"):
-        if args.kind == "test":
-            tests, short = judge_ktap(read(args.dir / "test.ktap"))
-            skipped = own_skips(tests)
-        else:
-            tests, short, own = judge_kunit(args.dir)
-            skipped = []
-            wrong += own
+        tests, short = judge_ktap(read(args.dir / "test.ktap"))
+        ours = read(args.dir / "ours").split()
+        skipped = own_skips(tests, ours)
+        lost = [name for name in ours if name not in {t["name"] for t in tests}]
+        if args.kind == "kunit" and lost == ours:
+            wrong.append((7, f"{CODES[7]}: none of our tests in the kernel"))
+        elif lost:
+            wrong.append((8, f"{len(lost)} of our tests did not run: " + ", ".join(lost[:5])))
         for kind in ("pass", "fail", "skip"):
             summary[kind] = sum(t["result"] == kind for t in tests)
         summary["tests"] = tests
