@@ -3,10 +3,9 @@
 """Judge a run of the virtual machine by the files that it left.
 
 usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
-       verdict.py --codes
 
 DIR has the files of vm.py (console.log, status, end). For `test` and `kunit`, it also has
-test.ktap; for `kunit`, `ours`, the tests that must have run. A missing file is an error. --codes prints the exit codes.
+test.ktap; for `kunit`, `ours`, the tests that must have run. A missing file is an error.
 """
 
 import argparse
@@ -15,7 +14,6 @@ import fnmatch
 import json
 import re
 import shutil
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +22,7 @@ import harness
 from harness import TOP, Problem, read, say
 
 # The most serious code comes first: if several apply, the first one is the exit code.
+# scripts/README.md has the same table.
 CODES = {
     0: "all is well",
     6: "the harness could not do its work (tools, network, disk, bad input)",
@@ -62,13 +61,12 @@ def entries(name, fields, read_as=str):
     found = []
     try:
         for line in (LISTS / name).read_text().splitlines():
-            if not line.strip() or line.startswith("#"):
-                continue
             parts = line.split("\t")
-            if len(parts) != fields or not all(part.strip() for part in parts):
-                raise Problem(f"{name}: an entry needs {fields} fields, the last one a reason: {parts[0]}")
-            found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
-    except (OSError, re.error) as error:
+            if line.strip() and not line.startswith("#"):
+                if len(parts) != fields or not all(part.strip() for part in parts):
+                    raise ValueError(f"an entry needs {fields} fields, the last one a reason: {parts[0]}")
+                found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
+    except (OSError, re.error, ValueError) as error:
         raise Problem(f"cannot read {name}: {error}") from error
     return found
 
@@ -151,19 +149,16 @@ def judge_ktap(text):
     for ok, name, directive, reason, lines in results:
         program = name.replace("selftests: ", "").replace(": ", ":")
         name = program.replace(":", "/")
-        why = " ".join((directive, reason)).strip()
         inner_plan, inner = parse_ktap(lines)
         if inner_plan is not None and len(inner) < inner_plan:
             short.append(f"{name}: {len(inner)} of {inner_plan} tests reported")
-        for inner_ok, inner_name, inner_directive, inner_reason, said in inner:
-            tests.append({"name": f"{name}/{inner_name}", "program": program,
-                          "result": outcome(inner_ok, inner_directive),
-                          "reason": inner_reason, "output": said})
-        bad = [t for t in tests if t["name"].startswith(name + "/") and t["result"] == "fail"]
-        if not inner or (not ok and directive != "SKIP" and not bad):
+        inner = [(ok, f"{name}/{test}", *rest) for ok, test, *rest in inner]
+        if not inner or (not ok and directive != "SKIP" and "fail" not in {outcome(t[0], t[2]) for t in inner}):
             # The program has no tests of its own, or failed although they passed.
+            inner.append((ok, name, directive, f"{directive} {reason}".strip(), lines))
+        for ok, name, directive, reason, said in inner:
             tests.append({"name": name, "program": program, "result": outcome(ok, directive),
-                          "reason": why, "output": lines})
+                          "reason": reason, "output": said})
     return tests, short
 
 
@@ -256,7 +251,6 @@ def publish(args, wrong, summary):
     summary["wrong"] = [text for _, text in wrong]
     summary["codes"] = [code for code, _ in wrong]
     summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    summary["verdict"] = "fail" if summary["exit"] else "pass"
     args.results.mkdir(parents=True, exist_ok=True)
     with open(args.results / ".lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -269,9 +263,6 @@ def publish(args, wrong, summary):
 
 
 def main():
-    if sys.argv[1:] == ["--codes"]:
-        print("\n".join(f"{code} {CODES[code]}" for code in sorted(CODES)))
-        return 0
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("kind", choices=("exec", "run", "test", "kunit"))
     parser.add_argument("--dir", type=Path, required=True)
