@@ -401,49 +401,49 @@ def test_send_after_a_longer_version_that_does_not_apply(for_send):
 GOOD = {"proc/read": "pass", "proc/self/a.b": "fail", "proc/lazy": "skip", "cgroup/test_kill/tree": "pass"}
 
 
-def compare(tmp_path, capsys, monkeypatch, *rounds, again=False):
-    """Compare rounds of {side: (codes, tests)}. Return the status and the output."""
-    import regress
-    for old in tmp_path.glob("*.json"):
-        old.unlink()
-    for number, sides in enumerate(rounds, 1):
-        for side, (codes, tests) in sides.items():
-            write(tmp_path / f"regress-{side}-{number}.json", json.dumps({"codes": codes, "tests": [
-                {"name": name, "program": ":".join(name.split("/")[:2]), "result": result}
-                for name, result in tests.items()]}))
-    monkeypatch.setattr(sys, "argv", ["regress.py", *["--again"] * again, str(tmp_path), "proc",
-                                      "cgroup:test_kill"])
-    return regress.main(), capsys.readouterr().out
+@pytest.fixture
+def compare(program, tmp_path):
+    def run_compare(*rounds):
+        """Compare rounds of {side: (codes, tests)}. Return the status, the table and the options."""
+        for old in tmp_path.glob("*.json"):
+            old.unlink()
+        for number, sides in enumerate(rounds, 1):
+            for side, (codes, tests) in sides.items():
+                write(tmp_path / f"regress-{side}-{number}.json", json.dumps({"codes": codes, "tests": [
+                    {"name": name, "program": ":".join(name.split("/")[:2]), "result": result}
+                    for name, result in tests.items()]}))
+        done = program("lib/regress.py", tmp_path, "proc", "cgroup:test_kill")
+        return done.code, (tmp_path / "regress.txt").read_text(), done.out
+    return run_compare
 
 
 @pytest.mark.parametrize("name, result, status", [
     ("proc/read", "fail", 1), ("proc/read", "skip", 1), ("proc/read", None, 1), ("proc/new", "fail", 1),
     ("proc/lazy", "fail", 1), ("proc/lazy", None, 0), ("proc/self/a.b", "pass", 0), ("proc/self/a.b", "fail", 0),
     ("proc/new", "skip", 0), ("proc/proc-exithand/x", "fail", 0)])
-def test_regress(tmp_path, capsys, monkeypatch, name, result, status):
+def test_regress(compare, name, result, status):
     patched = {k: v for k, v in {**GOOD, name: result}.items() if v}
     both = {"base": ([1], GOOD), "patched": ([1], patched)}
-    code, said = compare(tmp_path, capsys, monkeypatch, both)
+    code, said, again = compare(both)
     assert code == status, said
     assert (f"WORSE: {name}: " in said) == bool(status)
     assert ("fails on both: proc/self/a.b" in said) == (patched.get("proc/self/a.b") == "fail")
-    _, said = compare(tmp_path, capsys, monkeypatch, both, again=True)
-    assert said == (f"-t {name.replace('/', ':')}\n" if status else "\n")
+    assert again == (f"-t {name.replace('/', ':')}\n" if status else "")
     if status and result:
         # A test that passes when it runs again is not worse.
-        once_more = {"base": ([], {}), "patched": ([], {name: "pass"})}
-        assert compare(tmp_path, capsys, monkeypatch, both, once_more)[0] == 0
+        assert compare(both, {"base": ([], {}), "patched": ([], {name: "pass"})})[0] == 0
 
 
-def test_regress_no_measure(tmp_path, capsys, monkeypatch):
-    for base, patched in (([4], [1]), ([1], [5]), ([1], [1, 3]), ([7], [1])):
-        both = {"base": (base, GOOD), "patched": (patched, GOOD)}
-        assert compare(tmp_path, capsys, monkeypatch, both)[0] == 6
-    both = {"base": ([3], GOOD), "patched": ([3], GOOD)}
-    assert compare(tmp_path, capsys, monkeypatch, both)[0] == 0
-    assert compare(tmp_path, capsys, monkeypatch, {"base": ([], GOOD)})[0] == 6
-    few = {"proc/read": "pass"}
-    code, said = compare(tmp_path, capsys, monkeypatch, {"base": ([], few), "patched": ([], few)})
+@pytest.mark.parametrize("base, patched, status", [
+    ([4], [1], 6), ([1], [5], 6), ([1], [1, 3], 6), ([7], [1], 6), ([3], [3], 0), ([], None, 6)])
+def test_regress_no_measure(compare, base, patched, status):
+    both = {"base": (base, GOOD)} | ({"patched": (patched, GOOD)} if patched else {})
+    assert compare(both)[0] == status
+
+
+def test_regress_suite_that_did_not_run(compare):
+    side = ([], {"proc/read": "pass"})
+    code, said, _ = compare({"base": side, "patched": side})
     assert code == 6 and "no test of cgroup:test_kill ran" in said
 
 
