@@ -447,14 +447,6 @@ def test_regress_suite_that_did_not_run(compare):
     assert code == 6 and "no test of cgroup:test_kill ran" in said
 
 
-def test_regress_without_apt(tmp_path):
-    """setup names the missing header at once if it cannot install it."""
-    clone(tmp_path, "lib/build")
-    script(tmp_path / "cache/tools/bin/clang", "! grep -q libmnl\n")
-    _, said = run(tmp_path, "regress", 6)
-    assert said.splitlines()[-1].startswith("exithand: <libmnl/libmnl.h> is missing")
-
-
 # -- mutants ----------------------------------------------------------------
 
 CAUGHT_BY = "Caught-by: proc-exithand global.poll_* still waits\n"
