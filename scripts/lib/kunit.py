@@ -99,7 +99,8 @@ def judge_build(program, log, built):
             met.add(number)
         else:
             wrong.append("unexpected: " + line)
-    wrong += [f"line {number} should give{wanted[number][0].split(':', 1)[1]}" for number in wanted.keys() - met]
+    wrong += [f"line {number} should give{wanted[number][0].split(':', 1)[1]}"
+              for number in wanted.keys() - met]
     if bool(wanted) == built:
         wrong.append("it builds" if built else "it does not build; build/logs/negative.log may tell why")
     return wrong

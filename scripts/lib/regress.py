@@ -49,10 +49,10 @@ def is_worse(name, old, new):
 
 
 def main():
-    results, *selected = sys.argv[1:] or [""]
+    directory, *selected = sys.argv[1:] or [""]
     if not selected:
         sys.exit(__doc__)
-    base, patched = (Side(Path(results), name) for name in ("base", "patched"))
+    base, patched = (Side(Path(directory), name) for name in ("base", "patched"))
     programs = base.programs | patched.programs
     pairs = {name: (base.tests.get(name), patched.tests.get(name)) for name in sorted(programs)}
     worse = [name for name, pair in pairs.items() if is_worse(name, *pair)]
@@ -66,11 +66,12 @@ def main():
         wrong.append("patched: the kernel complained; the base did not")
 
     for s in selected:
-        both = Counter(pair for name, pair in pairs.items() if pair[1] and OURS not in name
-                       and f"{programs[name]}:".startswith(f"{s}:"))
-        lines.append(f"{s}: " + ", ".join(f"{count} {old or 'not there'}" + ("" if old == new else f" -> {new}")
-                                          for (old, new), count in sorted(both.items(), key=str)))
-    lines += [f"fails on both: {name}" for name, (_, new) in pairs.items() if new == "fail" and name not in worse]
+        both = Counter(f"{old or 'not there'}" + (f" -> {new}" if old != new else "")
+                       for name, (old, new) in pairs.items()
+                       if new and OURS not in name and f"{programs[name]}:".startswith(f"{s}:"))
+        lines.append(f"{s}: " + ", ".join(f"{count} {results}" for results, count in sorted(both.items())))
+    lines += [f"fails on both: {name}" for name, (_, new) in pairs.items()
+              if new == "fail" and name not in worse]
     lines += [f"WORSE: {text}" for text in wrong]
     for name in worse:
         old, new = (result or "not there" for result in pairs[name])
@@ -78,7 +79,7 @@ def main():
     count = Counter(patched.tests.values())
     lines.append(f"{len(wrong) + len(worse)} worse than on the base;"
                  f" {count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
-    (Path(results) / "regress.txt").write_text("\n".join(lines) + "\n")
+    (Path(directory) / "regress.txt").write_text("\n".join(lines) + "\n")
     for program in sorted({programs[name] for name in worse}):
         print(f"-t {program}")
     return 6 if wrong else 1 if worse else 0

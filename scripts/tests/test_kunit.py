@@ -69,7 +69,8 @@ def judge_fixture(program, tree, tmp_path):
     def judge(says=SAYS, error=ERROR, objects=("right",), source=SOURCE, wrong=WRONG):
         write(tree / "rust/kernel/a.rs", source)
         for name, text in (("programs/right.rs", "fn f() {}\n"), ("programs/wrong.rs", wrong),
-                           ("run/negative.log", error), ("run/end", "ended\ntcg\n9.0\n"), ("run/status", "0\n"),
+                           ("run/negative.log", error), ("run/status", "0\n"),
+                           ("run/end", "ended\ntcg\n9.0\n"),
                            ("run/console.log", CONSOLE.replace("<14>", says + "<14>")),
                            *((f"run/negative/{name}.o", "") for name in objects)):
             write(tmp_path / name, text)

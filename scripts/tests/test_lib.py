@@ -27,7 +27,7 @@ def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
         write(tmp_path / "data", data)
         # The second compilation could come from the cache.
         for _ in range(2):
-            done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', str(tmp_path)], cwd=TOP,
+            done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', tmp_path], cwd=TOP,
                                   env=os.environ | {"EXITHAND_CACHE": str(tmp_path / "cache")},
                                   capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -68,8 +68,9 @@ ERROR: No matching distribution found for virtme-ng==1.42
     (NO_VERSION, "virtme-ng 1.42: ERROR: Could not find a version"),
     (RETRY * 2 + NO_VERSION, "virtme-ng 1.42: SSLError(SSLCertVerificationError(1, '[SSL: CERT")])
 def test_error_of_pip(setup, said, why):
-    assert why in setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n#!/bin/sh\ncat <<'END'\n{said}END\n"
-                                "exit 1\nEOF\nchmod +x $3/bin/pip").said.splitlines()[-1]
+    pip = f"#!/bin/sh\ncat <<'END'\n{said}END\nexit 1\n"
+    done = setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n{pip}EOF\nchmod +x $3/bin/pip")
+    assert why in done.said.splitlines()[-1]
 
 
 def test_tools_are_missing(setup):
