@@ -7,9 +7,8 @@ usage: kunit.py --tree LINUX --programs DIRECTORY --dir DIR
 DIR has the console.log of a kernel with KUnit, the negative.log of the build of the
 programs in DIRECTORY, and their objects in negative/. DIR gets:
 
-test.ktap      KUnit's output on the console
-negative.ktap  the results of the builds of the programs
-ours           the tests that must be in these two, one per line
+test.ktap      the results of the builds, as the suite `negative`, and those of KUnit
+ours           the tests of the series that KUnit must run, one per line
 
 A comment in a program announces an error in the next line:
 
@@ -20,13 +19,12 @@ these errors and no others. A program without this comment must build.
 """
 
 import argparse
-import difflib
 import re
 from pathlib import Path
 
 import harness
 import series
-from harness import read
+from harness import Problem, read
 from verdict import STAMP, kernel_lines
 
 KTAP = "KTAP version 1"
@@ -36,107 +34,76 @@ KTAP = "KTAP version 1"
 NO_TEST = ("text", "ignore,compile_fail")
 
 
-def tests_in(path, old, new):
-    """Return the tests in the lines of `new` that `old` lacks.
-
-    A doctest is named by its place, a KUnit test by its suite and name.
-    """
-    added = {n for tag, _, _, first, end in difflib.SequenceMatcher(None, old, new, False).get_opcodes()
-             if tag != "equal" for n in range(first + 1, end + 1)}
-    found, suite, fence, test, macro = [], None, None, False, False
-    for number, line in enumerate(new, 1):
-        macro = line != ");" and (macro or bool(re.match(r"[\w:]+!\($", line)))
-        line = line.strip()
-        if match := re.match(r"//[/!]\s*(`{3,})(.*)", line):
+def doctests(text):
+    """Return the line numbers by which rustdoc names the doctests of a file."""
+    found, fence, macro = [], None, False
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.match(r"[\w:]+!\($", line):
+            macro = True
+        elif line == ");":
+            macro = False
+        elif match := re.match(r"\s*//[/!]\s*(`{3,})(.*)", line):
             if fence is None:
                 fence = match[1]
-                if number in added and match[2].strip() not in NO_TEST and path.startswith("rust/kernel/"):
+                if match[2].strip() not in NO_TEST:
                     # For a macro's argument, rustdoc gives the line before.
-                    found.append(f"rust_doctests_kernel/{path}:{number - macro}")
+                    found.append(number - macro)
             elif match[1] == fence:
                 fence = None
-        elif match := re.match(r"#\[(?:\w*::)*kunit_tests\((\w+)\)\]", line):
-            suite = match[1]
-        elif line == "#[test]":
-            test = number in added
-        elif test and (match := re.match(r"(?:pub )?fn (\w+)", line)):
-            found.append(f"{suite}/{match[1]}")
-            test = False
     return found
 
 
 def ours(tree):
-    """Return the tests that the series adds to the kernel's Rust code."""
-    def git(*args, check=True):
-        return series.run(["git", "-C", str(tree), *args], check).stdout.decode(errors="surrogateescape")
+    """Return the tests in the Rust files that the series touches.
+
+    A doctest is named by its place, a KUnit test by its suite and name.
+    """
+    def git(*args):
+        return series.run(["git", "-C", str(tree), *args], True).stdout.decode()
     paths = (git("diff", "--no-renames", "--diff-filter=d", "--name-only", "base", "--", "*.rs")
              + git("ls-files", "--others", "--exclude-standard", "--", "*.rs"))
-    return [test for path in sorted(paths.splitlines())
-            for test in tests_in(path, git("show", f"base:{path}", check=False).splitlines(),
-                                 (tree / path).read_text().splitlines())]
-
-
-def ktap(said):
-    """Return KUnit's part of the kernel's lines, with a doctest's place as its name."""
-    lines = [STAMP.sub("", line) for line in said]
-    if KTAP not in lines:
-        return ""
-    lines = lines[lines.index(KTAP):]
-    plan = next((int(line[3:]) for line in lines if re.fullmatch(r"1\.\.\d+", line)), 0)
-    places = dict(re.findall(r"^ *# (\S+)\.location: (\S+)$", "\n".join(lines), re.M))
-    found = []
-    for line in lines:
-        match = re.match(r"( *)((?:not )?ok \d+ )(\S+)(.*)", line)
-        if match:
-            line = "".join((match[1], match[2], places.get(match[3], match[3]), match[4]))
-        found.append(line)
-        plan -= bool(match and not match[1])
-        if match and plan == 0:
-            break
-    return "\n".join(found) + "\n"
-
-
-def errors_in(log):
-    """Return [(program, line, code, text, full line)]; outside a program, the first two are None."""
-    found = []
-    for line in log.splitlines():
-        match = re.match(r"(?:(\S+):(\d+):\d+: )?error(?:\[(E\d{4})\])?: (.*)", line)
-        if match and not match[4].startswith("aborting due to"):
-            file = Path(match[1] or "")
-            found.append((file.stem, int(match[2]), *match.groups()[2:], line)
-                         if file.parent.name == "compile-fail" else (None, None, None, "", line))
+    found, suite = [], None
+    for path in sorted(paths.splitlines()):
+        text = (tree / path).read_text()
+        if path.startswith("rust/kernel/"):
+            found += [f"rust_doctests_kernel/{path}:{number}" for number in doctests(text)]
+        for new_suite, test in re.findall(
+                r"kunit_tests\((\w+)\)\]|#\[test\](?:\s*#\[.*\])*\s*(?:pub )?fn (\w+)", text):
+            suite = new_suite or suite
+            found += [f"{suite}/{test}"] if test else []
     return found
 
 
-def judge_build(source, errors, built):
+def kunit_lines(kernel):
+    """Return KUnit's part of the kernel's lines, with a doctest's place as its name."""
+    lines = [STAMP.sub("", line) for line in kernel]
+    lines = lines[lines.index(KTAP):] if KTAP in lines else []
+    places = dict(re.findall(r"^ *# (\S+)\.location: (\S+)$", "\n".join(lines), re.M))
+    return [re.sub(r"^( *(?:not )?ok \d+ )(\S+)", lambda m: m[1] + places.get(m[2], m[2]), line)
+            for line in lines]
+
+
+def judge_build(program, log, built):
     """Return the complaints about the build of a program: [] if it is as announced."""
-    wanted = [(number + 1, match[1], match[2].strip()) for number, line in enumerate(source.splitlines(), 1)
-              if (match := re.match(r"\s*// error: (E\d{4}\b)?\s*(.*)", line))]
-
-    def is_meant(error, mark):
-        return error[1:3] == mark[:2] and mark[2] in error[3]
-
-    wrong = [f"line {mark[0]} should give {mark[1] or 'an error'} {mark[2]}".rstrip()
-             for mark in wanted if not any(is_meant(error, mark) for error in errors)]
-    wrong += ["unexpected: " + error[4] for error in errors
-              if not any(is_meant(error, mark) for mark in wanted)]
+    wanted = {number + 1: match for number, line in enumerate(program.read_text().splitlines(), 1)
+              if (match := re.match(r"\s*// error: (E\d{4}\b)? *(.*)", line))}
+    wrong, met = [], set()
+    for line in log.splitlines():
+        match = re.match(r"(?:(\S+):(\d+):\d+: )?error(?:\[(E\d{4})\])?: (?!aborting due to)(.*)", line)
+        file = Path(match[1] or "") if match else None
+        if not match or file.parent.name == "compile-fail" and file.stem != program.stem:
+            continue
+        number, code, text = int(match[2] or 0), match[3], match[4]
+        if file.stem == program.stem and number in wanted and (
+                wanted[number][1] == code and wanted[number][2] in text):
+            met.add(number)
+        else:
+            wrong.append("unexpected: " + line)
+    wrong += [f"line {number} should give{wanted[number][0].split(':', 1)[1]}"
+              for number in wanted.keys() - met]
     if bool(wanted) == built:
         wrong.append("it builds" if built else "it does not build; build/logs/negative.log may tell why")
     return wrong
-
-
-def negative(sources, log, objects):
-    """Return the results of the builds as KTAP."""
-    errors = errors_in(log)
-    lines = []
-    for number, file in enumerate(sources, 1):
-        wrong = judge_build(file.read_text(), [e for e in errors if e[0] in (file.stem, None)],
-                            (objects / f"{file.stem}.o").exists())
-        lines += ["    # " + text for text in wrong]
-        lines.append(f"    {'not ok' if wrong else 'ok'} {number} {file.stem}")
-    bad = any("    not ok" in line for line in lines)
-    return "\n".join([KTAP, "1..1", "    # Subtest: negative", f"    1..{len(sources)}", *lines,
-                      f"{'not ok' if bad else 'ok'} 1 negative", ""])
 
 
 def main():
@@ -145,11 +112,19 @@ def main():
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
     programs = sorted(args.programs.glob("*.rs"))
-    (args.dir / "test.ktap").write_text(ktap(kernel_lines(args.dir)))
-    (args.dir / "negative.ktap").write_text(
-        negative(programs, read(args.dir / "negative.log"), args.dir / "negative"))
-    (args.dir / "ours").write_text("".join(
-        f"{name}\n" for name in ours(args.tree) + [f"negative/{file.stem}" for file in programs]))
+    if not programs:
+        raise Problem("there are no programs in scripts/compile-fail; restore them with git")
+    builds, log = [], read(args.dir / "negative.log")
+    for number, program in enumerate(programs, 1):
+        wrong = judge_build(program, log, (args.dir / f"negative/{program.stem}.o").exists())
+        builds += ["    # " + text for text in wrong]
+        builds.append(f"    {'not ok' if wrong else 'ok'} {number} {program.stem}")
+    kunit = kunit_lines(kernel_lines(args.dir))
+    plan = next((int(line[3:]) for line in kunit if re.fullmatch(r"1\.\.\d+", line)), 0)
+    # verdict.py takes the first plan.
+    (args.dir / "test.ktap").write_text("\n".join([
+        KTAP, f"1..{1 + plan}", f"    1..{len(programs)}", *builds, "ok 1 negative", *kunit, ""]))
+    (args.dir / "ours").write_text("".join(f"{name}\n" for name in ours(args.tree)))
 
 
 if __name__ == "__main__":

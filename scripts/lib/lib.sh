@@ -289,7 +289,7 @@ at_exit=:
 new_run() {
 	local name=$build/run.$BASHPID
 	mkdir -p "$build" "$results"
-	rm -f "$results"/{console.log,test.ktap,negative.ktap,summary.json}
+	rm -f "$results"/{console.log,test.ktap,summary.json}
 	run=$(mktemp -d "$name.XXXXXX")
 	trap '$at_exit; rm -rf "$build/run.$BASHPID".*' EXIT
 }
@@ -318,11 +318,6 @@ in_vm() {
 	[ "$vm_end" -lt 128 ] || exit "$vm_end" # Ctrl-C
 }
 
-# look_for_leaks: if the kernel has kmemleak, the guest scans for leaks at its end.
-look_for_leaks() {
-	! grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "$obj/.config" || touch "$run/look-for-leaks"
-}
-
 # selftests_cmd OPTION...: make $run/cmd run the installed selftests with these options
 # of run_kselftest.sh. The terminal shows failed and skipped tests, and lines that match
 # $tests_show. $tests_env has variables for the tests.
@@ -338,7 +333,8 @@ selftests_cmd() {
 			tee "\$OLDPWD/test.ktap" | stdbuf -oL grep -E "${V:+|}$show"
 		exit 0
 	EOF
-	look_for_leaks
+	# If the kernel has kmemleak, the guest scans for leaks at its end.
+	! grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "$obj/.config" || touch "$run/look-for-leaks"
 }
 
 # verdict KIND: print the result of the run and return its exit code.

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Compare the kernel's own selftests on the unpatched and the patched kernel.
 
-usage: regress.py [--again] RESULTS SUITE|SUITE:PROGRAM...
+usage: regress.py RESULTS SUITE|SUITE:PROGRAM...
 
 RESULTS has the summaries of verdict.py for round N: regress-base-N.json and
 regress-patched-N.json. If there are several rounds, the best result of a test counts.
 These are errors: a test that passes only on the base; a test that fails only on the
 patched kernel; a complaint of the patched kernel only; a suite or program that did not
-run on both. --again prints the options of run_kselftest.sh for the tests that differ.
+run on both. RESULTS gets regress.txt. The output is the options of run_kselftest.sh for
+the tests that differ.
 """
 
 import json
@@ -41,12 +42,6 @@ class Side:
                 self.programs[name] = test["program"]
 
 
-def selected_by(program, selected):
-    """Return the selected suite or program that this program belongs to."""
-    return next((s for s in sorted(selected, key=len, reverse=True)
-                 if program in (s, s.replace("/", ":")) or program.startswith(s + ":")), None)
-
-
 def is_worse(name, old, new):
     if new == "fail":
         return old != "fail" and not (old is None and OURS in name)
@@ -54,39 +49,39 @@ def is_worse(name, old, new):
 
 
 def main():
-    again = sys.argv[1:2] == ["--again"]
-    results, *selected = sys.argv[1 + again:] or [""]
+    directory, *selected = sys.argv[1:] or [""]
     if not selected:
         sys.exit(__doc__)
-    base, patched = (Side(Path(results), name) for name in ("base", "patched"))
+    base, patched = (Side(Path(directory), name) for name in ("base", "patched"))
     programs = base.programs | patched.programs
-    worse = {name: f"{old or 'not there'} on the base, {new or 'not there'} here"
-             for name, old, new in ((n, base.tests.get(n), patched.tests.get(n)) for n in sorted(programs))
-             if is_worse(name, old, new)}
-    if again:
-        print("\n".join(sorted({f"-t {programs[name]}" for name in worse})))
-        return 0
+    pairs = {name: (base.tests.get(name), patched.tests.get(name)) for name in sorted(programs)}
+    worse = [name for name, pair in pairs.items() if is_worse(name, *pair)]
 
-    wrong = []
+    wrong, lines = [], []
     for side in (base, patched):
         wrong += [f"{side.name}: {CODES[c]}" for c in FATAL if c in side.codes]
-        ran = {selected_by(p, selected) for p in side.programs.values()}
-        wrong += [f"{side.name}: no test of {s} ran" for s in selected if s not in ran]
+        wrong += [f"{side.name}: no test of {s} ran" for s in selected
+                  if not any(f"{p}:".startswith(f"{s}:") for p in side.programs.values())]
     if 3 in patched.codes - base.codes:
         wrong.append("patched: the kernel complained; the base did not")
 
     for s in selected:
-        both = Counter((base.tests.get(n), r) for n, r in patched.tests.items()
-                       if selected_by(programs[n], selected) == s and OURS not in n)
-        print(f"{s}: " + ", ".join(f"{count} {old or 'not there'}" + ("" if old == new else f" -> {new}")
-                                   for (old, new), count in sorted(both.items(), key=str)))
-    for name in sorted(n for n, r in patched.tests.items() if r == "fail" and n not in worse):
-        print(f"fails on both: {name}")
-    for text in wrong + [f"{name}: {text}" for name, text in worse.items()]:
-        print(f"WORSE: {text}")
+        both = Counter(f"{old or 'not there'}" + (f" -> {new}" if old != new else "")
+                       for name, (old, new) in pairs.items()
+                       if new and OURS not in name and f"{programs[name]}:".startswith(f"{s}:"))
+        lines.append(f"{s}: " + ", ".join(f"{count} {results}" for results, count in sorted(both.items())))
+    lines += [f"fails on both: {name}" for name, (_, new) in pairs.items()
+              if new == "fail" and name not in worse]
+    lines += [f"WORSE: {text}" for text in wrong]
+    for name in worse:
+        old, new = (result or "not there" for result in pairs[name])
+        lines.append(f"WORSE: {name}: {old} on the base, {new} here")
     count = Counter(patched.tests.values())
-    print(f"{len(wrong) + len(worse)} worse than on the base;"
-          f" {count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
+    lines.append(f"{len(wrong) + len(worse)} worse than on the base;"
+                 f" {count['pass']} passed, {count['fail']} failed, {count['skip']} skipped")
+    (Path(directory) / "regress.txt").write_text("\n".join(lines) + "\n")
+    for program in sorted({programs[name] for name in worse}):
+        print(f"-t {program}")
     return 6 if wrong else 1 if worse else 0
 
 

@@ -3,11 +3,9 @@
 """Judge a run of the virtual machine by the files that it left.
 
 usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
-       verdict.py --codes
 
-DIR has the files of vm.py (console.log, status, end). For `test`, it also has test.ktap.
-For `kunit`, it also has the files of kunit.py (test.ktap, negative.ktap, ours). A
-missing file is an error. --codes prints the exit codes.
+DIR has the files of vm.py (console.log, status, end). For `test` and `kunit`, it also has
+test.ktap; for `kunit`, `ours`, the tests that must have run. A missing file is an error.
 """
 
 import argparse
@@ -16,7 +14,6 @@ import fnmatch
 import json
 import re
 import shutil
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -25,6 +22,7 @@ import harness
 from harness import TOP, Problem, read, say
 
 # The most serious code comes first: if several apply, the first one is the exit code.
+# scripts/README.md has the same table.
 CODES = {
     0: "all is well",
     6: "the harness could not do its work (tools, network, disk, bad input)",
@@ -43,7 +41,7 @@ END_MARK = "exithand: end of run"
 LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
 # The files of a run in build/results/.
-KEPT = ("console.log", "test.ktap", "negative.ktap")
+KEPT = ("console.log", "test.ktap")
 STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
 # The beginning of a kernel line on the console. With console_msg_format=syslog, the
 # kernel puts <N> before each line: N is eight times the facility, plus the level. Only
@@ -63,13 +61,12 @@ def entries(name, fields, read_as=str):
     found = []
     try:
         for line in (LISTS / name).read_text().splitlines():
-            if not line.strip() or line.startswith("#"):
-                continue
             parts = line.split("\t")
-            if len(parts) != fields or not all(part.strip() for part in parts):
-                raise Problem(f"{name}: an entry needs {fields} fields, the last one a reason: {parts[0]}")
-            found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
-    except (OSError, re.error) as error:
+            if line.strip() and not line.startswith("#"):
+                if len(parts) != fields or not all(part.strip() for part in parts):
+                    raise ValueError(f"an entry needs {fields} fields, the last one a reason: {parts[0]}")
+                found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
+    except (OSError, re.error, ValueError) as error:
         raise Problem(f"cannot read {name}: {error}") from error
     return found
 
@@ -152,51 +149,25 @@ def judge_ktap(text):
     for ok, name, directive, reason, lines in results:
         program = name.replace("selftests: ", "").replace(": ", ":")
         name = program.replace(":", "/")
-        why = " ".join((directive, reason)).strip()
         inner_plan, inner = parse_ktap(lines)
         if inner_plan is not None and len(inner) < inner_plan:
             short.append(f"{name}: {len(inner)} of {inner_plan} tests reported")
-        for inner_ok, inner_name, inner_directive, inner_reason, said in inner:
-            tests.append({"name": f"{name}/{inner_name}", "program": program,
-                          "result": outcome(inner_ok, inner_directive),
-                          "reason": inner_reason, "output": said})
-        bad = [t for t in tests if t["name"].startswith(name + "/") and t["result"] == "fail"]
+        inner = [(ok, f"{name}/{test}", *rest) for ok, test, *rest in inner]
+        bad = [t for t in inner if outcome(t[0], t[2]) == "fail"]
         if not inner or (not ok and directive != "SKIP" and not bad):
             # The program has no tests of its own, or failed although they passed.
+            inner.append((ok, name, directive, f"{directive} {reason}".strip(), lines))
+        for ok, name, directive, reason, said in inner:
             tests.append({"name": name, "program": program, "result": outcome(ok, directive),
-                          "reason": why, "output": lines})
+                          "reason": reason, "output": said})
     return tests, short
 
 
-def own_skips(tests):
+def own_skips(tests, ours):
     allowed = [name for name, _ in entries("skip-allow", 2, fnmatch.translate)]
-    return [t for t in tests
-            if t["result"] == "skip" and t["name"].split("/")[1].startswith(OURS)
+    return [t for t in tests if t["result"] == "skip"
+            and (t["name"] in ours or t["name"].startswith(f"proc/{OURS}"))
             and not any(name.fullmatch(t["name"]) for name in allowed)]
-
-
-def judge_kunit(directory):
-    """Return (tests, complaints, own) of the tests in the kernel and the negative builds.
-
-    complaints are plans that were not fulfilled. own is [(exit code, text)] for tests of
-    ours that did not run.
-    """
-    own, ours = [], read(directory / "ours").split()
-    tests, short = judge_ktap(read(directory / "test.ktap"))
-    builds, short_builds = judge_ktap(read(directory / "negative.ktap"))
-    for what, ran, mine in (
-            ("tests in the kernel", tests, [n for n in ours if not n.startswith("negative/")]),
-            ("negative builds", builds, [n for n in ours if n.startswith("negative/")])):
-        results = {t["name"]: t["result"] for t in ran}
-        lost = [n for n in mine if n not in results]
-        skipped = [n for n in mine if results.get(n) == "skip"]
-        if lost == mine:
-            own.append((7, f"{CODES[7]}: none of our {what}"))
-        elif lost:
-            own.append((8, f"{len(lost)} of our {what} did not run: " + ", ".join(lost[:5])))
-        if skipped:
-            own.append((10, f"{len(skipped)} of our {what} skipped: " + ", ".join(skipped[:5])))
-    return tests + builds, short + short_builds, own
 
 
 def show(lines, limit=14):
@@ -241,13 +212,14 @@ def judge(args):
         wrong.append((9, "the guest did not look for leaks"))
 
     if args.kind in ("test", "kunit"):
-        if args.kind == "test":
-            tests, short = judge_ktap(read(args.dir / "test.ktap"))
-            skipped = own_skips(tests)
-        else:
-            tests, short, own = judge_kunit(args.dir)
-            skipped = []
-            wrong += own
+        tests, short = judge_ktap(read(args.dir / "test.ktap"))
+        ours = read(args.dir / "ours").split()
+        skipped = own_skips(tests, ours)
+        lost = [name for name in ours if name not in {t["name"] for t in tests}]
+        if args.kind == "kunit" and lost == ours:
+            wrong.append((7, f"{CODES[7]}: none of our tests in the kernel"))
+        elif lost:
+            wrong.append((8, f"{len(lost)} of our tests did not run: " + ", ".join(lost[:5])))
         for kind in ("pass", "fail", "skip"):
             summary[kind] = sum(t["result"] == kind for t in tests)
         summary["tests"] = tests
@@ -280,7 +252,6 @@ def publish(args, wrong, summary):
     summary["wrong"] = [text for _, text in wrong]
     summary["codes"] = [code for code, _ in wrong]
     summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    summary["verdict"] = "fail" if summary["exit"] else "pass"
     args.results.mkdir(parents=True, exist_ok=True)
     with open(args.results / ".lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -293,9 +264,6 @@ def publish(args, wrong, summary):
 
 
 def main():
-    if sys.argv[1:] == ["--codes"]:
-        print("\n".join(f"{code} {CODES[code]}" for code in sorted(CODES)))
-        return 0
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("kind", choices=("exec", "run", "test", "kunit"))
     parser.add_argument("--dir", type=Path, required=True)

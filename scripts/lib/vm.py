@@ -47,13 +47,12 @@ def vng_command(args, accel):
     ]
     # The console has a serial port of its own. With console_msg_format=syslog,
     # verdict.py can tell lines of the kernel from lines of user space. root= is
-    # needed because a kernel without block devices does not guess it.
-    kernel = ("root=/dev/root console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1 oops=panic "
-              "console_msg_format=syslog "
-              + ("loglevel=5" if args.shell else "ignore_loglevel")
-              # The guest may cache the host's files, because they do not change.
-              + " rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose")
-    command += ["--append", kernel]
+    # needed because a kernel without block devices does not guess it. The guest may
+    # cache the host's files, because they do not change.
+    command += ["--append", "root=/dev/root console=ttyS1 earlycon=uart8250,io,0x2f8,115200 panic=-1"
+                " oops=panic console_msg_format=syslog "
+                + ("loglevel=5" if args.shell else "ignore_loglevel")
+                + " rootflags=version=9p2000.L,trans=virtio,access=any,msize=512000,cache=loose"]
     if accel == "tcg":
         command.append("--disable-kvm")
     if not args.shell:
@@ -81,8 +80,7 @@ def boot(args, accel, quiet=False):
         (args.dir / name).unlink(missing_ok=True)
     command = vng_command(args, accel)
     if os.environ.get("V") == "1" and not quiet:
-        print("== " + " ".join(command), file=sys.stderr)
-        subprocess.run([*command, "--dry-run"], check=False, stdout=sys.stderr)
+        say("== " + " ".join(command))
     # If this process is killed with SIGKILL, the kernel terminates the child.
     guarded = ["setpriv", "--pdeathsig", "TERM"]
     if args.shell:
@@ -123,18 +121,15 @@ def stop(number, _):
 
 def wait(child, limit, text):
     """Wait for the child; return False after the limit. Print progress every 20 s."""
-    start = said = time.monotonic()
-    while not stopped:
-        try:
-            child.wait(0.2)
-            return True
-        except subprocess.TimeoutExpired:
-            now = time.monotonic()
-            if now - start >= limit:
-                return False
-            if text and now - said >= 20:
-                said += 20
-                print(f"   ... {text}: {said - start:.0f} s", file=sys.stderr)
+    start, said = time.monotonic(), 0
+    while child.poll() is None and not stopped:
+        time.sleep(0.1)
+        seconds = time.monotonic() - start
+        if seconds >= limit:
+            return False
+        if text and seconds >= said + 20:
+            said += 20
+            say(f"   ... {text}: {said} s")
     return True
 
 
@@ -186,31 +181,29 @@ def accelerator(args):
     known = read(memo).split()
     if known[1:] == [this_boot]:
         return known[0]
-    found, sure = "tcg", True
-    if opens("/dev/kvm"):
+    works = opens("/dev/kvm")
+    if works:
         with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
             (Path(tmp) / "cmd").write_text("exit 0\n")
             probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
                                        limit=PROBE_SECONDS, say="", shell=False, count=False)
-            sure = boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0
-            if sure or "Linux version" in read(probe.dir / "console.log"):
-                found = "kvm"
-            else:
-                sure = True
-    say(f"== virtual machine: {found}" + ("" if found == "kvm" else " (no usable /dev/kvm: slower)"))
-    if sure:
-        memo.write_text(f"{found} {this_boot}\n")
+            works = boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0
+            if not works and "Linux version" in read(probe.dir / "console.log"):
+                return "kvm"
+    found = "kvm" if works else "tcg"
+    say(f"== virtual machine: {found}" + ("" if works else " (no usable /dev/kvm: slower)"))
+    memo.write_text(f"{found} {this_boot}\n")
     return found
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--kernel", type=Path, required=True)
-    parser.add_argument("--dir", type=Path, required=True)
+    parser = argparse.ArgumentParser(usage=__doc__)
+    for name in ("kernel", "dir"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--say", default="")
-    parser.add_argument("--shell", action="store_true")
-    parser.add_argument("--count", action="store_true")
+    for name in ("shell", "count"):
+        parser.add_argument(f"--{name}", action="store_true")
     args = parser.parse_args()
     args.dir = args.dir.resolve()
     if not shutil.which("vng"):

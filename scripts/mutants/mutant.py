@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Read the mutants of scripts/mutants/ and judge whether the tests catch them.
 
-usage: mutant.py select [CONFIG] | configs | cmd NAME TESTS DIR | broken NAME TEXT |
-       judge NAME DIR VM_END SECONDS | summary    (scripts/verbs/mutants calls these)
+usage: mutant.py select [CONFIG] | configs | tests NAME DIR | record NAME CODE TEXT |
+       judge NAME RUN SECONDS | summary      (scripts/verbs/mutants calls these)
 
 The variable M has the names of the mutants to try, or shell patterns. CONFIG is the
-configuration of the kernel. TESTS is the directory of the test programs, DIR the one that
-the guest shares. VM_END is the exit code of vm.py.
+configuration of the kernel. DIR has the test programs. RUN is the directory that the guest
+shared; RUN/results has the verdict on the tests.
 
 The header of scripts/mutants/NAME.patch describes the bug. After that come these lines:
 
@@ -18,16 +18,14 @@ Config: NAME                      builds the kernel with that configuration
 Control: yes                      this is no bug, and no test may fail
 
 TEXT is a regular expression. `none` is the kernel without a mutant. It runs the tests
-of all mutants. build/results/ gets mutants.txt and mutants.json. The logs of the build,
-of each test program and of the console go to build/results/mutants/NAME-CONFIG/.
+of all mutants. build/results/ gets mutants.txt. The logs of the build, the tests and the
+console go to build/results/mutants/NAME-CONFIG/.
 """
 
 import fnmatch
 import json
 import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -44,10 +42,10 @@ TIMEOUT = "Test terminated by timeout"
 
 class Mutant:
     def __init__(self, name):
-        self.name, self.config, self.control = name, "default", False
-        self.text, self.run, self.by_test, self.by_console = [], [], [], []
+        self.name, self.config, self.control, described = name, "default", False, False
+        self.run, self.by_test, self.by_console = [], [], []
         if name == "none":
-            self.text, self.config, self.control = ["no mutant"], CONFIG, True
+            self.config, self.control = CONFIG, True
             self.run = [run for other in select(CONFIG) for run in other.run]
             return
         try:
@@ -55,52 +53,38 @@ class Mutant:
         except OSError as error:
             raise Problem(f"scripts/mutants/{name}.patch: {error.strerror}") from error
         for line in header.splitlines():
-            self.parse(line)
-        if not self.text:
+            match line.split(None, 3):
+                case ["Caught-by:", "console", *text] if text:
+                    self.by_console.append(" ".join(text))
+                case ["Caught-by:", program, tests, *text]:
+                    self.by_test.append((program, tests, *text))
+                    self.run.append((program, tests))
+                case ["Run:", program, tests]:
+                    self.run.append((program, tests))
+                case ["Config:", config]:
+                    self.config = config
+                case ["Control:", "yes"]:
+                    self.control = True
+                case [field, *_] if re.match(r"[A-Z][A-Za-z-]*:", field):
+                    raise Problem(f"{name}: unclear line in the header: {line}")
+                case [_, *_]:
+                    described = True
+        if not described:
             raise Problem(f"{name}: the header does not describe the bug")
         if self.control == bool(self.by_test or self.by_console):
             raise Problem(f"{name}: the header needs `Caught-by:`, or `Control: yes`, not both")
         if not self.run:
             raise Problem(f"{name}: the header names no tests to run")
 
-    def parse(self, line):
-        field, _, value = line.partition(": ")
-        words = value.split(None, 2)
-        if field == "Caught-by" and words[:1] == ["console"] and len(words) > 1:
-            self.by_console.append(value.split(None, 1)[1])
-        elif field == "Caught-by" and len(words) > 1:
-            self.by_test.append((*words[:2], words[2] if len(words) > 2 else ""))
-            self.run.append(tuple(words[:2]))
-        elif field == "Run" and len(words) == 2:
-            self.run.append(tuple(words))
-        elif field == "Config" and len(words) == 1:
-            self.config = value
-        elif field == "Control" and value == "yes":
-            self.control = True
-        elif re.match(r"[A-Z][A-Za-z-]*:", line):
-            raise Problem(f"{self.name}: unclear line in the header: {line}")
-        elif line.strip():
-            self.text.append(line)
-
-    def programs(self):
-        """Return {program: patterns} of the tests to run."""
-        found = {}
-        for program, pattern in self.run:
-            found.setdefault(program, []).append(pattern)
-        return found
-
-    def record(self, code, how, seconds=0, tests=()):
+    def record(self, code, how, seconds=0):
         config = f" (CONFIG={self.config})" if self.config != "default" else ""
         line = f"{'FAIL' if code else 'ok':<5} {self.name}{config}: {how} ({seconds} s)"
         print(line, flush=True)
-        result_of(self).write_text(json.dumps({
-            "name": self.name, "config": self.config, "control": self.control,
-            "mutant": " ".join(self.text), "exit": code, "how": how, "seconds": seconds,
-            "tests": [{"name": f"{p}/{n}", "result": r} for p, n, r, _ in tests], "line": line}))
+        result_of(self).write_text(f"{code} {line}\n")
 
 
 def result_of(mutant):
-    return RESULTS / "mutants" / f"{mutant.name}-{mutant.config}.json"
+    return RESULTS / "mutants" / f"{mutant.name}-{mutant.config}.txt"
 
 
 def select(config=None):
@@ -112,11 +96,8 @@ def select(config=None):
             raise Problem(f"M={pattern}: no such mutant; scripts/mutants/ has: {' '.join(there)}")
         names.update(found)
     # The controls come first: if one fails, the other results mean nothing.
-    found = sorted((m for m in map(Mutant, names) if config in (None, m.config)),
-                   key=lambda m: (not m.control, m.name))
-    if not found:
-        raise Problem(f"there is no mutant with Config: {config}")
-    return found
+    return sorted((m for m in map(Mutant, names) if config in (None, m.config)),
+                  key=lambda m: (not m.control, m.name))
 
 
 def list_tests(program):
@@ -135,143 +116,98 @@ def list_tests(program):
     return names
 
 
-def command(mutant, tests, directory):
-    """Write the guest's command. Return an error text if the header names no such test."""
-    lines = ["uname -r >uname", "here=$PWD", f"cd {shlex.quote(str(tests))}"]
-    for program, patterns in mutant.programs().items():
-        if not (tests / program).is_file():
+def tests(mutant, directory):
+    """Return {program: names of the tests to run}, or an error text for the result line."""
+    found = {}
+    for program, pattern in mutant.run:
+        if not (directory / program).is_file():
             return f"the header names {program}, which is no test program"
-        names, chosen = list_tests(tests / program), {}
-        for pattern in patterns:
-            found = fnmatch.filter(names, pattern)
-            if not found:
-                return f"the header names {program} {pattern}, and there is no such test"
-            chosen.update(dict.fromkeys(found))
-        args = " ".join(f"-r {shlex.quote(n)}" for n in chosen)
-        # If a program fails, the next one still runs.
-        lines.append(f'./{program} {args} >"$here/{program}.ktap" 2>&1')
-    (directory / "cmd").write_text("\n".join(lines + ["exit 0"]) + "\n")
-    return None
+        names = fnmatch.filter(list_tests(directory / program), pattern)
+        if not names:
+            return f"the header names {program} {pattern}, and there is no such test"
+        found.setdefault(program, {}).update(dict.fromkeys(names))
+    return found
 
 
-def results_of(directory, programs):
-    """Return [(program, test, result, output)], and an error text for each incomplete program."""
-    tests, short = [], []
-    for program in programs:
-        plan, results = verdict.parse_ktap(read(directory / f"{program}.ktap").splitlines())
-        if plan is None or len(results) < plan:
-            short.append(f"{program}: {len(results)} of {plan or 'no'} tests reported")
-        for ok, name, directive, reason, output in results:
-            result = verdict.outcome(ok, directive)
-            if result == "fail" and any(TIMEOUT in line for line in output):
-                result = "timeout"
-            tests.append((program, name, result, output + [reason]))
-    return tests, short
-
-
-def judge(mutant, directory, vm_end):
-    """Return the exit code, a text for the result line, and the tests."""
+def judge(mutant, directory):
+    """Return the exit code and a text for the result line."""
+    summary = json.loads(read(directory / "results/summary.json"))
     kernel = verdict.kernel_lines(directory)
-    complaints = [kernel[i].strip() for i in verdict.splats(kernel)]
-    tests, short = results_of(directory, mutant.programs())
-    caught, missing = {}, []
+    caught, missing = [], []
 
     for text in mutant.by_console:
         hits = [line for line in kernel if re.search(text, line)]
-        if hits and complaints:
-            caught["the kernel: " + verdict.STAMP.sub("", hits[0].strip())] = True
+        if hits and 3 in summary["codes"]:
+            caught.append("the kernel: " + verdict.STAMP.sub("", hits[0].strip()))
         else:
             missing.append(f"console {text}")
+    # After such a complaint, the guest may die, and tests may fail or be missing.
     by_console = bool(caught)
-    for program, pattern, text in mutant.by_test:
-        hits = [f"{program} {name}" for p, name, result, output in tests
-                if p == program and result == "fail" and fnmatch.fnmatch(name, pattern)
-                and (not text or any(re.search(text, line) for line in output))]
-        caught.update(dict.fromkeys(hits))
+
+    # What the header does not announce: (exit code, text).
+    other = [(code, text) for code, text in zip(summary["codes"], summary["wrong"])
+             if code != 1 and not (by_console and code in (3, 5, 7, 8, 9))]
+    failed = {test["name"].removeprefix("proc/").replace("/", " ", 1): "\n".join(test["output"])
+              for test in summary.get("tests", []) if test["result"] == "fail"}
+    in_time = {name: output for name, output in failed.items() if TIMEOUT not in output}
+    for program, pattern, *text in mutant.by_test:
+        hits = [name for name, output in in_time.items()
+                if fnmatch.fnmatch(name, f"{program} {pattern}") and re.search("".join(text), output)]
+        caught += [name for name in hits if name not in caught]
         if not hits:
-            missing.append(" ".join((program, pattern, text)).strip())
+            missing.append(" ".join((program, pattern, *text)))
+    for name, output in failed.items():
+        if name not in in_time:
+            other.append((1, f"{name} ran into its time limit"))
+        elif name not in caught and not by_console:
+            said = re.search(r"^\s*(\S+\.c:\d+:.*)", output, re.M)
+            other.append((1, f"{name} failed: {said[1] if said else ''}".rstrip(": ")))
 
-    # Failures that the header does not announce: (exit code, text).
-    other = []
-    if complaints and not by_console:
-        other.append((3, f"the kernel complained: {complaints[0]}"))
-    if vm_end == 4:
-        other.append((4, verdict.CODES[4]))
-    elif not by_console:
-        if vm_end or read(directory / "end").split("\n")[0] != "ended":
-            other.append((vm_end or 5, verdict.CODES[vm_end or 5]))
-        elif verdict.END_MARK not in read(directory / "console.log"):
-            other.append((9, verdict.CODES[9]))
-        if not tests:
-            other.append((7, verdict.CODES[7]))
-        elif short:
-            other.append((8, "; ".join(short)))
-    for program, name, result, output in tests:
-        if result == "timeout":
-            other.append((1, f"{program} {name} ran into its time limit"))
-        elif result == "skip":
-            other.append((10, f"{program} {name} was skipped: {output[-1]}"))
-        elif result == "fail" and f"{program} {name}" not in caught and not by_console:
-            said = next((line for line in output if re.match(r"\s*\S+\.c:\d+:", line)), "")
-            other.append((1, f"{program} {name} failed: {said.strip()}".rstrip(": ")))
-
-    passed = f"{sum(result == 'pass' for _, _, result, _ in tests)} tests passed"
+    passed = f"{summary.get('pass', 0)} tests passed"
     if mutant.control:
-        if other:
-            return other[0][0], "; ".join(text for _, text in other), tests
-        return 0, passed, tests
+        return (other[0][0], "; ".join(text for _, text in other)) if other else (0, passed)
     if missing:
         what = "caught by something else" if other else "not caught"
         return other[0][0] if other else 1, "; ".join(
-            [f"{what}: no failure of {m}" for m in missing] + [text for _, text in other] + [passed]), tests
+            [f"{what}: no failure of {m}" for m in missing] + [text for _, text in other] + [passed])
     how = "caught by " + ", ".join(caught)
     # Another failed test (code 1) does not contradict the catch.
     for code, text in other:
         if code != 1:
-            return code, f"{how}, but also: {text}", tests
-    return 0, how, tests
+            return code, f"{how}, but also: {text}"
+    return 0, how
 
 
 def summary():
     for mutant in select():
         if not result_of(mutant).exists():
             mutant.record(1, "not tried")
-    every = [json.loads(f.read_text()) for f in sorted((RESULTS / "mutants").glob("*.json"))]
-    lines = [one.pop("line") for one in every]
-    bad = [one["exit"] for one in every if one["exit"]]
-    lines.append(f"{len(every) - len(bad)} passed, {len(bad)} failed")
-    code = min(bad, key=list(verdict.CODES).index, default=0)
-    (RESULTS / "mutants.txt").write_text("\n".join(lines) + "\n")
-    (RESULTS / "mutants.json").write_text(json.dumps(
-        {"exit": code, "passed": len(every) - len(bad), "failed": len(bad), "mutants": every},
-        indent=1) + "\n")
-    print(lines[-1])
-    return code
+    results = [read(file).split(" ", 1) for file in sorted((RESULTS / "mutants").glob("*.txt"))]
+    bad = [int(code) for code, _ in results if code != "0"]
+    count = f"{len(results) - len(bad)} passed, {len(bad)} failed\n"
+    (RESULTS / "mutants.txt").write_text("".join(line for _, line in results) + count)
+    print(count, end="")
+    return min(bad, key=list(verdict.CODES).index, default=0)
 
 
 def main():
     match sys.argv[1:]:
-        case ["select"]:
-            print("\n".join(m.name for m in select()))
-        case ["select", config]:
-            print("\n".join(m.name for m in select(config)))
+        case ["select", *config]:
+            print("\n".join(m.name for m in select(*config)))
         case ["configs"]:
             # The default kernel comes first.
             print("\n".join(sorted({m.config for m in select()}, key=lambda c: (c != "default", c))))
-        case ["cmd", name, tests, directory]:
-            if wrong := command(Mutant(name), Path(tests), Path(directory)):
-                Mutant(name).record(7, wrong)
+        case ["tests", name, directory]:
+            found = tests(Mutant(name), Path(directory))
+            if isinstance(found, str):
+                Mutant(name).record(7, found)
                 return 1
-        case ["broken", name, text]:
-            Mutant(name).record(11, text)
-        case ["judge", name, directory, vm_end, seconds]:
-            mutant, directory = Mutant(name), Path(directory)
-            code, how, tests = judge(mutant, directory, int(vm_end))
-            mutant.record(code, how, int(seconds), tests)
-            kept = result_of(mutant).with_suffix("")
-            kept.mkdir(exist_ok=True)
-            for file in [*directory.glob("*.ktap"), *directory.glob("*.log")]:
-                shutil.copy(file, kept)
+            for program, names in found.items():
+                print(program, *(f"-r {name}" for name in names))
+        case ["record", name, code, text]:
+            Mutant(name).record(int(code), text)
+        case ["judge", name, directory, seconds]:
+            Mutant(name).record(*judge(Mutant(name), Path(directory)), int(seconds))
         case ["summary"]:
             return summary()
         case _:

@@ -27,7 +27,7 @@ def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
         write(tmp_path / "data", data)
         # The second compilation could come from the cache.
         for _ in range(2):
-            done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', str(tmp_path)], cwd=TOP,
+            done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', tmp_path], cwd=TOP,
                                   env=os.environ | {"EXITHAND_CACHE": str(tmp_path / "cache")},
                                   capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -51,13 +51,13 @@ def setup_fixture(tmp_path):
             env["PATH"] = str(tmp_path / "bin")
         done = verb(tmp_path, "lib/setup", **env)
         assert done.code == 6, done.err
-        return SimpleNamespace(said=done.err, last=done.err.splitlines()[-1],
-                               downloaded=list((tmp_path / "cache/tools").glob("*virtme*")))
+        return SimpleNamespace(said=done.err, downloaded=list((tmp_path / "cache/tools").glob("*virtme*")))
     return setup
 
 
-RETRY = ("WARNING: Retrying (Retry(total={}, connect=None, read=None, redirect=None, status=None)) after"
-         " connection broken by '{}': /simple/virtme-ng/\n")
+RETRY = ("WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after"
+         " connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))':"
+         " /simple/virtme-ng/\n")
 NO_VERSION = """\
 ERROR: Could not find a version that satisfies the requirement virtme-ng==1.42 (from versions: none)
 ERROR: No matching distribution found for virtme-ng==1.42
@@ -65,17 +65,12 @@ ERROR: No matching distribution found for virtme-ng==1.42
 
 
 @pytest.mark.parametrize("said, why", [
-    (NO_VERSION, "Could not find a version"), ("ERROR: invalid path\n", "ERROR: invalid path"),
-    *((RETRY.format(4, reason) + RETRY.format(3, reason) + NO_VERSION, reason) for reason in (
-        "SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]"
-        " certificate verify failed: self-signed certificate in certificate chain'))",
-        "NewConnectionError('<pip._vendor.urllib3.connection.HTTPConnection object at"
-        " 0x7f280bab0c10>: Failed to establish a new connection: [Errno 111] refused')"))])
+    (NO_VERSION, "virtme-ng 1.42: ERROR: Could not find a version"),
+    (RETRY * 2 + NO_VERSION, "virtme-ng 1.42: SSLError(SSLCertVerificationError(1, '[SSL: CERT")])
 def test_error_of_pip(setup, said, why):
-    last = setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n#!/bin/sh\ncat <<'END'\n{said}END\n"
-                         "exit 1\nEOF\nchmod +x $3/bin/pip").last
-    assert why in last
-    assert "Could not find" in why or "Could not find" not in last
+    pip = f"#!/bin/sh\ncat <<'END'\n{said}END\nexit 1\n"
+    done = setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n{pip}EOF\nchmod +x $3/bin/pip")
+    assert why in done.said.splitlines()[-1]
 
 
 def test_tools_are_missing(setup):
