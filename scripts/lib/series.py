@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Keep the three forms of the series alike: patches/, the source folders, a kernel tree.
 
-usage: series.py apply|sync|fold|verify TREE
+usage: series.py apply|sync|fold|agree|verify TREE
 
 apply   apply patches/ to the tree as commits, unless that is done
 sync    copy edits in the source folders to the tree's files (not its commits)
 fold    put edits in the folders and commits in the tree into patches/
-verify  fail unless `git am` of patches/ gives the tree's commits, without whitespace errors,
-        and the folders have the files that the commits add
+agree   fail unless the folders have the files that the applied patches add
+verify  also fail unless `git am` of patches/ gives the same commits, without whitespace errors
 
 TREE is a git tree of the kernel. The tag `base` is the unpatched kernel, the tag
 `applied` is patches/ applied to it, and the branch `exithand` is for the user's work.
@@ -160,7 +160,7 @@ class Tree:
             states.append((path, folder, work, last))
         return states
 
-    def settle(self, both_ways):
+    def sync(self, both_ways=False):
         """Copy edits in the folders to the work tree; with both_ways, also the other way."""
         agreed = {}
         for path, folder, work, last in self.states():
@@ -250,6 +250,9 @@ class Tree:
         if fresh != applied:
             raise Problem(f"`git am` of patches/ gives other commits than {self.name} has;"
                           " run `make patches`")
+        self.agree()
+
+    def agree(self):
         wrong = sorted(path for path, _ in self.added("applied").items() ^ folder_files().items())
         if wrong:
             files = ", ".join(dict.fromkeys(str(to_folder(path).relative_to(TOP)) for path in wrong))
@@ -257,23 +260,24 @@ class Tree:
 
     # -- fold ------------------------------------------------------------
 
-    def fold(self, number):
+    def fold(self):
         self.check_on_branch()
         self.apply()
         dirty = self.dirty()
         if dirty:
             raise Problem(f"{self.name}/{dirty[0]} has uncommitted changes"
                           f" ({len(dirty)} files in all); commit them there")
-        self.settle(both_ways=True)
+        self.sync(both_ways=True)
         head = self.files("HEAD")
         changed = [path for path, _, work, _ in self.states() if work != head.get(path, "")]
         if changed:
-            self.rewrite(changed, head, number)
+            self.rewrite(changed, head)
         self.format()
         self.mark_applied("HEAD")
 
-    def target(self, path, commits, number):
+    def target(self, path, commits):
         """Return the commit that the change to path belongs to."""
+        number = os.environ.get("PATCH")
         if number:
             if not (number.isdigit() and 1 <= int(number) <= len(commits)):
                 raise Problem(f"PATCH={number}: the series has {len(commits)} patches")
@@ -287,11 +291,11 @@ class Tree:
         raise Problem(f"{path} belongs to no patch yet; commit it in {self.name},"
                       " or choose a patch with PATCH=N")
 
-    def rewrite(self, changed, head, number):
+    def rewrite(self, changed, head):
         """Put each changed file into its commit, with fixup commits and git rebase."""
         commits, targets = self.series(), {}
         for path in changed:
-            target = self.target(path, commits, number)
+            target = self.target(path, commits)
             if path in head and path not in self.files(target):
                 raise Problem(f"{path} is not in that patch yet; choose a later PATCH=N")
             targets.setdefault(target, []).append(path)
@@ -340,12 +344,9 @@ class Tree:
 
 
 def main():
-    verb, path = (sys.argv[1:] + ["", ""])[:2]
-    if verb not in ("apply", "sync", "fold", "verify") or not path:
+    if len(sys.argv) != 3 or sys.argv[1] not in ("apply", "sync", "fold", "agree", "verify"):
         sys.exit(__doc__)
-    tree = Tree(path)
-    {"apply": tree.apply, "verify": tree.verify, "sync": lambda: tree.settle(both_ways=False),
-     "fold": lambda: tree.fold(os.environ.get("PATCH"))}[verb]()
+    getattr(Tree(sys.argv[2]), sys.argv[1])()
 
 
 if __name__ == "__main__":
