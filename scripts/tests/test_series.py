@@ -63,6 +63,7 @@ def test_edit_in_a_folder(series):
 
 
 def test_new_and_deleted_files(series):
+    series.write("build/linux/.git/info/exclude", "/*\n")
     series.write("fs-proc-exithand/exithand/glue.rs", "// glue\n")
     (series.top / "rust/kernel/queue.rs").unlink()
     series.write("rust/kernel/other.rs", "// other\n")
@@ -118,14 +119,15 @@ def test_pull_brings_patches_and_folders(series):
         series("fold")
         sides.append((text, series.patches()))
     # `git pull` changes both at once, and not the tree.
-    for text, patches in sides[1:] + sides[:2]:
-        series.write("fs-proc-exithand/exithand.rs", text)
+    # The user edits the folder after the last pull.
+    for (text, patches), edit in zip(sides[1:] + sides[:2], ("", "", "", "// edit\n")):
+        series.write("fs-proc-exithand/exithand.rs", text + edit)
         for name, patch in patches.items():
             series.write(f"patches/{name}", patch)
         series("apply")
         series("sync")
-        assert series.read("build/linux/fs/proc/exithand/exithand.rs") == text
-        assert git(series.tree, "status", "--porcelain") == ""
+        assert series.read("build/linux/fs/proc/exithand/exithand.rs") == text + edit
+        assert bool(git(series.tree, "status", "--porcelain")) == bool(edit)
 
 
 def test_patches_and_tree_both_changed(series):
