@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import series
 import verdict
@@ -28,27 +29,24 @@ KEPT = TOP / "build/each"
 LOGS = TOP / "build/logs"
 
 # A gate runs on a patch that touches a matching file. The gates `option` and `test` run
-# if the series up to that patch has a matching file. Only bindgen reads rust/bindings/.
+# if the series up to that patch has a matching file.
 FILES = {
     "every": r"",
     "last": r"$",
-    "c": r"(?!Documentation/|tools/testing/|rust/bindings/).*\.[ch]$",
-    "rust": r"(?!Documentation/|tools/testing/).*\.rs$",
-    "rustdoc": r"rust/.*\.rs$",
+    "code": r"(?!Documentation/|tools/testing/).*\.(c|h|rs)$",
     "docs": r"Documentation/",
     "option": r"fs/proc/Kconfig$",
     "test": r"tools/testing/selftests/proc/proc-exithand",
 }
 
 
-class Gate:
-    def __init__(self, name, patches, config, counts, says):
-        self.name, self.config, self.counts, self.says = name, config, counts, says
-        self.patches = patches
-        # Gates with the kernel `lint` share a log.
-        self.not_about = {"c": (".rs",), "rust": (".c", ".h")}.get(patches, ())
-        # The exit status is one of verdict.CODES.
-        self.has_code = config not in ("none", "lint")
+class Gate(NamedTuple):
+    """A line of scripts/lib/gates, which explains the fields."""
+    name: str
+    patches: str
+    config: str
+    counts: str
+    says: str
 
     def applies(self, patch):
         files = patch.series if self.patches in ("option", "test") else patch.touched
@@ -91,7 +89,6 @@ class Each:
         self.chosen = [Patch(tree, i, c, self.tip) for i, c in enumerate(commits, 1)
                        if not only or i == int(only)]
         self.gates, self.harness = gates, read(KEPT / "made-with")
-        self.ours = set(Patch.changed(tree, "base", self.tip))
 
     def file(self, gate, patch):
         what = [gate.name, self.harness, *patch.trees]
@@ -105,13 +102,12 @@ class Each:
 
     def plan(self):
         """Return [(patch, gate)] without a good result."""
-        todo = []
-        for patch in self.chosen:
-            for gate in (g for g in self.gates if g.applies(patch)):
-                todo += [(self.base, gate)] * (gate.counts == "new") + [(patch, gate)]
-        return [(patch, gate) for patch, gate in sorted(
-            set(todo), key=lambda t: (t[0].number, self.gates.index(t[1])))
-                if (self.result(gate, patch) or {"code": 6})["code"]]
+        def wanted(patch, gate):
+            if patch.number:
+                return gate.applies(patch)
+            return gate.counts == "new" and any(map(gate.applies, self.chosen))
+        return [(patch, gate) for patch in (self.base, *self.chosen) for gate in self.gates
+                if wanted(patch, gate) and (self.result(gate, patch) or {"code": 6})["code"]]
 
     def run(self):
         todo = self.plan()
@@ -133,7 +129,7 @@ class Each:
 
     def judge(self, patch, gate, status, lines):
         """Return (exit code, the complaint to show, all complaints) of a gate's log and status."""
-        found = [d for d in diagnostics(lines) if not d["file"].endswith(gate.not_about or "\0")]
+        found = diagnostics(lines)
         said = sorted(d["what"] for d in found)
         if gate.counts == "new" and patch.number:
             of_base = self.result(gate, self.base)
@@ -147,15 +143,14 @@ class Each:
                 else:
                     new.append(one)
             found = new
-        elif gate.counts == "ours":
-            found = [d for d in found if not d["file"] or d["file"] in self.ours]
         errors = [d for d in found if d["error"] and status]
         if gate.counts == "none" or not patch.number:
             found = errors
         # Show an error rather than the warnings before it.
         text = (errors or found or [{"line": ""}])[0]["line"]
         if status:
-            return (status if gate.has_code and status in verdict.CODES else 1,
+            has_code = gate.config not in ("none", "lint") and status in verdict.CODES
+            return (status if has_code else 1,
                     text or last_words(lines) or f"ends with {status} and says nothing", said)
         return int(bool(found)), text, said
 
@@ -166,15 +161,6 @@ class Each:
                                    "gate": gate.name, **result}) + "\n")
         new.replace(file)
 
-    def cell(self, gate, patch):
-        """Return (the text of the cell, exit code, complaint)."""
-        if not gate.applies(patch):
-            return "-", 0, ""
-        known = self.result(gate, patch)
-        if not known:
-            return "?", 6, "was not run"
-        return "FAIL" if known["code"] else "ok", known["code"], known["text"]
-
     def table(self):
         """Return (exit code, lines)."""
         width = max(len(gate.name) for gate in self.gates)
@@ -183,18 +169,19 @@ class Each:
             return "  ".join([f"{name:<{width}}"] + [f"{cell:<4}" for cell in cells]).rstrip()
         lines, wrong, codes, count = [row("", [p.number for p in self.chosen])], [], set(), Counter()
         for gate in self.gates:
-            cells = [self.cell(gate, patch) for patch in self.chosen]
-            lines.append(row(gate.name, [shown for shown, _, _ in cells]))
-            for patch, (shown, code, text) in zip(self.chosen, cells):
-                count[shown] += 1
-                codes.add(code)
-                if code:
-                    wrong.append(f"{shown:<4}  {patch.number} {gate.name}: {text}")
+            cells = []
+            for patch in self.chosen:
+                known = self.result(gate, patch) or {"code": 6, "text": "was not run"}
+                cells.append("-" if not gate.applies(patch) else "FAIL" if known["code"] else "ok")
+                if cells[-1] == "FAIL":
+                    codes.add(known["code"])
+                    wrong.append(f"FAIL  {patch.number} {gate.name}: {known['text']}")
+            lines.append(row(gate.name, cells))
+            count.update(cells)
         lines += [""] + [f"{gate.name:<{width}}  {gate.says}" for gate in self.gates]
         lines += [""] + [f"{patch.number:>{width}}  {patch.subject}" for patch in self.chosen]
-        lines += [""] + wrong + [f"{count['ok']} ok, {count['-']} do not apply,"
-                                 f" {count['FAIL']} failed, {count['?']} not run"]
-        return min(codes - {0}, key=list(verdict.CODES).index, default=0), lines
+        lines += [""] + wrong + [f"{count['ok']} ok, {count['-']} do not apply, {count['FAIL']} failed"]
+        return min(codes, key=list(verdict.CODES).index, default=0), lines
 
 
 # -- logs -------------------------------------------------------------------

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Keep the three forms of the series alike: patches/, the source folders, a kernel tree.
 
-usage: series.py apply|sync|fold|verify TREE, or series.py agree
+usage: series.py apply|sync|fold|agree|verify TREE
 
 apply   apply patches/ to the tree as commits, unless that is done
 sync    copy edits in the source folders to the tree's files (not its commits)
 fold    put edits in the folders and commits in the tree into patches/
-verify  fail unless `git am` of patches/ gives the tree's commits, without whitespace errors
-agree   fail unless patches/ and the folders have the same added files
+agree   fail unless the folders have the files that the applied patches add
+verify  also fail unless `git am` of patches/ gives the same commits, without whitespace errors
 
 TREE is a git tree of the kernel. The tag `base` is the unpatched kernel, the tag
 `applied` is patches/ applied to it, and the branch `exithand` is for the user's work.
@@ -16,8 +16,10 @@ TREE is a git tree of the kernel. The tag `base` is the unpatched kernel, the ta
 
 import contextlib
 import hashlib
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -54,7 +56,7 @@ def git_env():
 
 
 def run(args, check=True, **kw):
-    kw = {"env": git_env(), "input": b"", **kw}
+    kw = {"env": git_env(), "stdin": subprocess.DEVNULL, **kw}
     done = subprocess.run(args, capture_output=True, check=False, **kw)
     if check and done.returncode:
         raise Problem(f"`{' '.join(map(str, args))}` failed: "
@@ -67,52 +69,40 @@ def our_patches():
 
 
 def patches_digest():
-    h = hashlib.sha256()
-    for p in our_patches():
-        h.update(p.name.encode() + b"\0" + p.read_bytes() + b"\0")
-    return h.hexdigest()
+    return hashlib.sha256(b"".join(p.read_bytes() for p in our_patches())).hexdigest()
 
 
 def to_folder(path):
-    """Return the file in our folders for the kernel's path, or None."""
-    for folder, prefix in FOLDERS.items():
-        if path.startswith(prefix + "/"):
-            return TOP / folder / path[len(prefix) + 1:]
-    return None
+    """Return the file in our folders for the kernel's path."""
+    folder, prefix = next((f, p) for f, p in FOLDERS.items() if path.startswith(p + "/"))
+    return TOP / folder / path[len(prefix) + 1:]
 
 
 def folder_files():
-    """Return {path in the kernel: (mode, bytes)} of all files in our folders."""
-    return {f"{prefix}/{rel}": read(file)
+    """Return {path in the kernel: state} of all files in our folders."""
+    return {f"{prefix}/{rel}": state(file)
             for folder, prefix in FOLDERS.items() for file in (TOP / folder).rglob("*")
             if file.is_file() and not JUNK.search(rel := str(file.relative_to(TOP / folder)))}
 
 
-def read(file):
-    """Return (mode, bytes), or None if the file does not exist."""
+def state(file):
+    """Return git's mode and hash of the file, or "" if it does not exist."""
     if not file.is_file():
-        return None
-    return ("100755" if os.access(file, os.X_OK) else "100644"), file.read_bytes()
+        return ""
+    content = file.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return f"{'100755' if os.access(file, os.X_OK) else '100644'} {blob}"
 
 
-def write(file, content):
-    """Write the content to the file, or remove it (None). An equal file keeps its date."""
-    if read(file) == content:
+def copy(source, target):
+    """Make target the same as source, which may not exist."""
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
         return
-    if content is None:
-        file.unlink()
-        while not any(file.parent.iterdir()) and file.parent != TOP:
-            file = file.parent
-            file.rmdir()
-        return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(content[1])
-    file.chmod(int(content[0][-3:], 8))
-
-
-def digest(content):
-    return hashlib.sha256(b"%s %s" % (content[0].encode(), content[1])).hexdigest() \
-        if content else "-"
+    target.unlink()
+    with contextlib.suppress(OSError):
+        os.removedirs(target.parent)
 
 
 class Tree:
@@ -120,7 +110,7 @@ class Tree:
         self.path = Path(path).resolve()
         self.name = os.path.relpath(self.path, TOP)
         self.applied_file = self.path / ".git/exithand-applied"
-        self.synced_file = self.path / ".git/exithand-synced"
+        self.agreed_file = self.path / ".git/exithand-agreed"
         self.version = self.git("log", "-1", "--format=%s", "base").strip()
 
     def git(self, *args, check=True, **kw):
@@ -134,92 +124,67 @@ class Tree:
         self.git("update-ref", "refs/tags/applied", commit)
         self.applied_file.write_text(patches_digest())
 
-    def blob(self, commit, path):
-        """Return (mode, bytes) of path in the commit, or None."""
-        line = self.git("ls-tree", "-z", commit, "--", path)
-        if not line:
-            return None
-        mode, _, blob = line.split("\t")[0].split()
-        return mode, run(["git", "-C", str(self.path), "cat-file", "blob", blob]).stdout
-
-    def paths(self, *args):
-        """Return the paths that this git command prints for the directories of FOLDERS."""
-        return {p for p in self.git(*args, "-z", "--", *FOLDERS.values()).split("\0") if p}
+    def files(self, commit):
+        """Return {path: state} of the commit's files in FOLDERS's directories."""
+        entries = self.git("ls-tree", "-rz", commit, "--", *FOLDERS.values()).split("\0")[:-1]
+        return {path: f"{mode} {blob}" for mode, _, blob, path in
+                (re.split("[ \t]", entry, maxsplit=3) for entry in entries)}
 
     def added(self, commit):
-        """Return the paths in FOLDERS's directories that the series adds up to the commit."""
-        return self.paths("diff", "--no-renames", "--name-only", "--diff-filter=A", "base", commit)
+        """Return {path: state} of the files there that the series adds up to the commit."""
+        base = self.files("base")
+        return {path: has for path, has in self.files(commit).items() if path not in base}
 
     def series(self, tip="HEAD"):
         return self.git("rev-list", "--reverse", f"base..{tip}").split()
 
     # -- folders and work tree ------------------------------------------
 
-    def synced(self):
-        """Return {path: digest} as of the last time when folders and work tree agreed."""
-        if not self.synced_file.exists():
-            return {p: digest(self.blob("applied", p)) for p in self.added("applied")}
-        lines = self.synced_file.read_text().splitlines()
-        return {path: d for d, path in (line.split(" ", 1) for line in lines)}
+    def states(self):
+        """Return [(path, state in the folder, in the work tree, when the two last agreed)].
 
-    def pairs(self):
-        """Yield (path, folder's content, work tree's content, last agreed digest)."""
-        synced, folders = self.synced(), folder_files()
-        for path in sorted(synced.keys() | folders.keys() | self.added("HEAD")):
-            yield path, folders.get(path), read(self.path / path), synced.get(path, "-")
-
-    def settle(self, both_ways):
-        """Make folders and work tree agree; return {path: content}.
-
-        An edit in a folder is copied to the work tree. With both_ways, an edit in the
-        work tree is copied to the folder; otherwise it stays in the work tree.
+        This fails if a file was edited on both sides.
         """
-        base = self.paths("ls-tree", "-r", "--name-only", "base")
-        pairs = list(self.pairs())
-        for path, folder, _, _ in pairs:
+        base, folders = self.files("base"), folder_files()
+        text, states = harness.read(self.agreed_file), []
+        agreed = json.loads(text) if text else self.added("applied")
+        for path in sorted({*agreed, *folders, *self.added("HEAD")}):
+            folder, work, last = folders.get(path, ""), state(self.path / path), agreed.get(path, "")
+            file = to_folder(path).relative_to(TOP)
             if folder and path in base:
-                raise Problem(f"{to_folder(path).relative_to(TOP)}: the kernel already has {path};"
+                raise Problem(f"{file}: the kernel already has {path};"
                               f" edit it in {self.name}, and delete this file")
-        clash = [p for p, folder, work, last in pairs
-                 if folder != work and last not in (digest(folder), digest(work))]
-        if clash:
-            raise Problem(f"{clash[0]} was edited both in {to_folder(clash[0]).relative_to(TOP)}"
-                          f" and in {self.name}; make the two files equal")
-        now, agreed = {}, self.synced()
-        for path, folder, work, last in pairs:
-            if folder != work and last == digest(folder):
-                if not both_ways:
-                    continue
-                write(to_folder(path), work)
-                folder = work
-            write(self.path / path, folder)
-            now[path] = folder
-            agreed[path] = digest(folder)
-        self.synced_file.write_text("".join(
-            f"{d} {p}\n" for p, d in sorted(agreed.items()) if d != "-"))
-        return now
+            if folder != work and last not in (folder, work):
+                raise Problem(f"{path} was edited both in {file} and in {self.name};"
+                              " make the two files equal")
+            states.append((path, folder, work, last))
+        return states
+
+    def sync(self, both_ways=False):
+        """Copy edits in the folders to the work tree; with both_ways, also the other way."""
+        agreed = {}
+        for path, folder, work, last in self.states():
+            agreed[path] = folder
+            if folder != work and folder != last:
+                copy(to_folder(path), self.path / path)
+            elif folder != work and both_ways:
+                copy(self.path / path, to_folder(path))
+                agreed[path] = work
+        self.agreed_file.write_text(json.dumps(agreed))
 
     # -- state of the tree ----------------------------------------------
 
     def dirty(self):
         """Return the paths with uncommitted changes that do not come from the folders."""
-        ours = {path for path, folder, work, last in self.pairs()
-                if work == folder or last == digest(work)}
+        ours = {path for path, folder, work, last in self.states() if work in (folder, last)}
         out = self.git("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
         return sorted(line[3:] for line in out.split("\0") if line and line[3:] not in ours)
 
     def check_on_branch(self):
-        for state in ("rebase-merge", "rebase-apply", "MERGE_HEAD", "CHERRY_PICK_HEAD"):
-            if (self.path / ".git" / state).exists():
-                raise Problem(f"{self.name} is in the middle of a git operation; finish or abort it")
+        """Fail if a rebase is going on, or if the user looks at another commit."""
         if self.git("symbolic-ref", "-q", "HEAD", check=False).strip() != "refs/heads/exithand":
-            raise Problem(f"{self.name} is not on its branch; `git -C {self.name} switch exithand`")
-
-    def move_to(self, commit):
-        """Make the commit the branch's tip, without touching the work tree."""
-        self.git("update-ref", "-m", "exithand: series", "refs/heads/exithand", commit)
-        self.git("symbolic-ref", "HEAD", "refs/heads/exithand")
-        self.git("reset", "--quiet", "--mixed", commit)
+            raise Problem(f"{self.name} is not on its branch; finish or abort the rebase, or"
+                          f" `git -C {self.name} switch exithand`")
 
     # -- apply -----------------------------------------------------------
 
@@ -252,22 +217,16 @@ class Tree:
                          "--committer-date-is-author-date", *map(str, patches), check=False) \
                 if patches else None
             if done and done.returncode:
-                raise DoesNotApply(self.explain_am(done, there, patches))
+                patch = patches[len(there("rev-list", "base..HEAD").stdout.split())]
+                said = (done.stderr + done.stdout).decode(errors="replace")
+                errors = re.findall(r"^(?:error|fatal): (.*)$", said, re.M) or [said.strip()]
+                hunk = re.fullmatch(r"patch failed: (.*):(\d+)", errors[0])
+                hunk = hunk and re.search(rf"^@@ -{hunk[2]}\b.*$", patch.read_text(errors="replace"), re.M)
+                raise DoesNotApply(
+                    f"{patch.parent.name}/{patch.name} does not apply to {self.version}: {errors[0]}"
+                    f"{hunk and f', hunk {hunk[0]}' or ''}; rebase the series, or use a tree closer to"
+                    " patches/BASE")
             return there("rev-parse", "HEAD").stdout.decode().strip()
-
-    def explain_am(self, done, there, patches):
-        said = (done.stderr + done.stdout).decode(errors="replace")
-        count = len(there("rev-list", "base..HEAD").stdout.split())
-        patch = patches[count]
-        what = f"patches/{patch.name} does not apply to {self.version}: "
-        where = re.search(r"^error: patch failed: (.*):(\d+)$", said, re.M)
-        if where:
-            hunk = re.search(rf"^@@ -{where[2]}\b.*$", patch.read_text(errors="replace"), re.M)
-            what += f"{where[1]}, hunk {hunk[0] if hunk else where[2]}"
-        else:
-            errors = re.findall(r"^(?:error|fatal): (.*)$", said, re.M) or said.splitlines()[:1]
-            what += errors[0] if errors else "git am gave no reason"
-        return what + "; rebase the series, or use a tree closer to patches/BASE"
 
     def apply(self):
         if self.commit_id("applied") and harness.read(self.applied_file) == patches_digest():
@@ -278,14 +237,10 @@ class Tree:
                 raise Problem(f"patches/ changed, and so did {self.name}; put patches/ back"
                               " (git stash) and run `make patches`, or drop the tree's changes"
                               f" (git -C {self.name} reset --hard applied)")
-        old, new = self.commit_id("HEAD"), self.am(our_patches())
-        wrong = self.git("diff", "--no-renames", "--name-only", "-z", old, new).split("\0")[:-1]
-        self.move_to(new)
-        # sync copies edits in the folders later.
-        for path in wrong:
-            write(self.path / path, self.blob(new, path))
-        self.synced_file.unlink(missing_ok=True)
-        self.git("update-index", "-q", "--refresh", check=False)
+        new = self.am(our_patches())
+        # git writes only the files that differ. sync copies edits in the folders later.
+        self.git("reset", "--quiet", "--hard", new)
+        self.agreed_file.unlink(missing_ok=True)
         self.mark_applied(new)
         say(f"   {len(self.series(new))} patches on {self.version}")
 
@@ -295,29 +250,38 @@ class Tree:
         if fresh != applied:
             raise Problem(f"`git am` of patches/ gives other commits than {self.name} has;"
                           " run `make patches`")
+        self.agree()
+
+    def agree(self):
+        wrong = sorted(path for path, _ in self.added("applied").items() ^ folder_files().items())
+        if wrong:
+            files = ", ".join(dict.fromkeys(str(to_folder(path).relative_to(TOP)) for path in wrong))
+            raise Problem(f"these files are not as in patches/: {files}; run `make patches`")
 
     # -- fold ------------------------------------------------------------
 
-    def fold(self, number):
+    def fold(self):
         self.check_on_branch()
         self.apply()
         dirty = self.dirty()
         if dirty:
             raise Problem(f"{self.name}/{dirty[0]} has uncommitted changes"
                           f" ({len(dirty)} files in all); commit them there")
-        now = self.settle(both_ways=True)
-        change = {p: c for p, c in now.items() if c != self.blob("HEAD", p)}
-        if change:
-            self.rewrite(change, number)
+        self.sync(both_ways=True)
+        head = self.files("HEAD")
+        changed = [path for path, _, work, _ in self.states() if work != head.get(path, "")]
+        if changed:
+            self.rewrite(changed, head)
         self.format()
         self.mark_applied("HEAD")
 
-    def target(self, path, commits, number):
+    def target(self, path, commits):
         """Return the commit that the change to path belongs to."""
+        number = os.environ.get("PATCH")
         if number:
-            if not 1 <= number <= len(commits):
+            if not (number.isdigit() and 1 <= int(number) <= len(commits)):
                 raise Problem(f"PATCH={number}: the series has {len(commits)} patches")
-            return commits[number - 1]
+            return commits[int(number) - 1]
         place = path
         while place and commits:
             last = self.git("rev-list", "-1", "base..HEAD", "--", place).strip()
@@ -327,50 +291,44 @@ class Tree:
         raise Problem(f"{path} belongs to no patch yet; commit it in {self.name},"
                       " or choose a patch with PATCH=N")
 
-    def rewrite(self, change, number):
+    def rewrite(self, changed, head):
         """Put each changed file into its commit, with fixup commits and git rebase."""
         commits, targets = self.series(), {}
-        for path in sorted(change):
-            target = self.target(path, commits, number)
-            if self.blob("HEAD", path) and not self.blob(target, path):
+        for path in changed:
+            target = self.target(path, commits)
+            if path in head and path not in self.files(target):
                 raise Problem(f"{path} is not in that patch yet; choose a later PATCH=N")
             targets.setdefault(target, []).append(path)
-        with self.scratch("HEAD") as there:
+        tip = self.commit_id("HEAD")
+        try:
             for target, paths in targets.items():
-                for path in paths:
-                    if change[path] is None:
-                        there("update-index", "--force-remove", "--", path)
-                        continue
-                    blob = self.git("hash-object", "-w", "--stdin", input=change[path][1]).strip()
-                    there("update-index", "--add", "--cacheinfo", f"{change[path][0]},{blob},{path}")
-                    there("update-index", "--skip-worktree", "--", path)
-                there("commit", "--quiet", "--message", f"fixup! {target}")
-            done = there("rebase", "--quiet", "--interactive", "--autosquash", "base", check=False,
-                         env=dict(git_env(), GIT_SEQUENCE_EDITOR=":", GIT_EDITOR=":"))
-            if done.returncode:
-                where = there("diff", "--name-only", "--diff-filter=U").stdout.decode().split("\n")
-                raise Problem(f"the change to {where[0] or sorted(change)[0]} does not fit that patch,"
-                              f" a later one changes the same lines; rebase in {self.name} instead")
-            self.move_to(there("rev-parse", "HEAD").stdout.decode().strip())
+                # Debian's .gitignore ignores the whole top level.
+                self.git("add", "--all", "--force", "--", *paths)
+                self.git("commit", "--quiet", "--message", f"fixup! {target}", "--", *paths)
+            with self.scratch("HEAD") as there:
+                done = there("rebase", "--quiet", "--interactive", "--autosquash", "base", check=False,
+                             env=dict(git_env(), GIT_SEQUENCE_EDITOR=":", GIT_EDITOR=":"))
+                if done.returncode:
+                    where = there("diff", "--name-only", "--diff-filter=U").stdout.decode().split("\n")
+                    raise Problem(f"the change to {where[0] or changed[0]} does not fit that patch, a"
+                                  f" later one changes the same lines; rebase in {self.name} instead")
+                tip = there("rev-parse", "HEAD").stdout.decode().strip()
+        finally:
+            # The work tree stays as it is.
+            self.git("reset", "--quiet", "--mixed", tip)
         for target, paths in targets.items():
+            subject = self.git("log", "-1", "--format=%s", target).strip()
             for path in paths:
-                say(f"   {path} -> {commits.index(target) + 1}: "
-                    + self.git("log", "-1", "--format=%s", target).strip())
+                say(f"   {path} -> {commits.index(target) + 1}: {subject}")
 
     def format(self):
-        PATCHES.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="exithand-format.") as tmp:
-            self.git("format-patch", "--quiet", *FORMAT, "-o", tmp, "base..HEAD")
-            fresh = sorted(Path(tmp).iterdir())
-            for old in our_patches():
-                if old.name not in {f.name for f in fresh}:
-                    old.unlink()
-            for new in fresh:
-                write(PATCHES / new.name, ("100644", new.read_bytes()))
-        write(PATCHES / "BASE", ("100644", (
-            f"{self.version}\n"
-            f"tree {self.git('rev-parse', 'base^{tree}').strip()}\n"
-            f"commit {self.commit_id('base')}\n").encode()))
+        fresh = self.git("format-patch", *FORMAT, "-o", str(PATCHES), "base..HEAD").splitlines()
+        for old in our_patches():
+            if str(old) not in fresh:
+                old.unlink()
+        (PATCHES / "BASE").write_text(f"{self.version}\n"
+                                      f"tree {self.git('rev-parse', 'base^{tree}').strip()}\n"
+                                      f"commit {self.commit_id('base')}\n")
         if COVER.exists():
             self.refresh_cover(len(fresh))
         say(f"   patches/ holds {len(fresh)} patches on {self.version}")
@@ -382,43 +340,13 @@ class Tree:
         log = self.git("shortlog", "--no-merges", "-w72,2,4", "base..HEAD").rstrip("\n")
         stat = self.git("diff", "--no-renames", "--stat=72", "--summary",
                         "--diff-algorithm=myers", "base..HEAD").rstrip("\n")
-        write(COVER, ("100644", f"{head}\n\n{MARKER}\n\nBase: {self.version}\n\n{log}\n\n{stat}\n"
-                      .encode(errors="surrogateescape")))
-
-
-def agree():
-    """Compare the files that the patches add with the folders. This needs no kernel tree."""
-    with tempfile.TemporaryDirectory(prefix="exithand-agree.") as tmp:
-        run(["git", "init", "--quiet", tmp])
-        added = []
-        for patch in our_patches():
-            summary = run(["git", "-C", tmp, "apply", "--summary", str(patch)]).stdout.decode()
-            added += [p for p in re.findall(r"^ create mode \d+ (.*)$", summary, re.M) if to_folder(p)]
-            run(["git", "-C", tmp, "apply", "--whitespace=nowarn", *(f"--include={p}" for p in added),
-                 "--exclude=*", str(patch)])
-        series = {p: c for p in added if (c := read(Path(tmp, p)))}
-    folders = folder_files()
-    wrong = sorted(p for p in series.keys() | folders.keys() if series.get(p) != folders.get(p))
-    for path in wrong:
-        how = "is not in patches/" if path not in series else \
-            "is only in patches/" if path not in folders else "differs from patches/"
-        say(f"{to_folder(path).relative_to(TOP)} {how}")
-    if wrong:
-        raise Problem(f"patches/ and the folders differ in {len(wrong)} files; run `make patches`")
+        COVER.write_text(f"{head}\n\n{MARKER}\n\nBase: {self.version}\n\n{log}\n\n{stat}\n")
 
 
 def main():
-    verb, path = (sys.argv[1:] + ["", ""])[:2]
-    if verb == "agree":
-        return agree()
-    if verb not in ("apply", "sync", "fold", "verify") or not path:
+    if len(sys.argv) != 3 or sys.argv[1] not in ("apply", "sync", "fold", "agree", "verify"):
         sys.exit(__doc__)
-    number = os.environ.get("PATCH") or "0"
-    if verb == "fold" and not number.isdigit():
-        raise Problem(f"PATCH={number}: not a number")
-    tree = Tree(path)
-    return {"apply": tree.apply, "verify": tree.verify, "sync": lambda: tree.settle(both_ways=False),
-            "fold": lambda: tree.fold(int(number))}[verb]() and None
+    getattr(Tree(sys.argv[2]), sys.argv[1])()
 
 
 if __name__ == "__main__":

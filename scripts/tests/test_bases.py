@@ -87,7 +87,6 @@ def test_suites_that_cannot_be_asked(top, bases):
     done = bases(BUILD="0")
     assert done.rows == [[name, "yes", "-", "-"] for name in ("7.2.10", "7.3.4", "7.4-rc1")] and done.ran == []
     assert re.search("Not asked.*: forky\n", done.said)
-    assert "BUILD=2" in bases(6, BUILD="2").err
     for suite in SUITES:
         (top / f"scripts/lib/deb.{suite}").unlink(missing_ok=True)
     assert "cannot ask" in bases(6, BUILD="0").err
@@ -100,10 +99,11 @@ def test_does_not_apply(top, bases):
     kernel(top, "7.4", **{"rust/kernel/queue.rs": "// theirs\n"})
     done = bases()
     assert [row[1] for row in done.rows] == ["no", "yes", "no"] and done.ran == [""]
-    hunk = done.said[done.said.index("patches/0001-proc-add-exithand.patch: fs/proc/base.c\n"):]
-    assert "@@ -6,6 +6,7 @@ line 4\n line 5\n line 6\n line 7\n+entry\n line 8\n" in hunk
-    assert hunk.count("@@ -") == 1
-    assert "patches/0002-rust-add-queue.patch: rust/kernel/queue.rs: already exists" in done.said
+    for reason in ("patches/0001-proc-add-exithand.patch does not apply to Linux 7.2.10 ",
+                   "patch failed: fs/proc/base.c:6, hunk @@ -6,6 +6,7 @@",
+                   "patches/0002-rust-add-queue.patch does not apply to Linux 7.4-rc1 ",
+                   ": rust/kernel/queue.rs: already exists in"):
+        assert reason in done.said
     # On the newest 7.3.y, the series must apply.
     kernel(top, "7.3", **other)
     for suite in SUITES:

@@ -117,9 +117,9 @@ def row(table, gate):
 def test_each(for_each):
     table, _ = run(for_each, "each")
     assert row(table, "default") == ["ok", "ok"]
-    assert row(table, "sparse") == ["ok", "-"]
+    assert row(table, "lint") == ["ok", "-"]
     assert row(table, "tests") == ["-", "ok"]
-    assert "0 failed, 0 not run" in table
+    assert "0 failed" in table
     assert (for_each / "build/results/each.txt").read_text() == table
     # Gates that have passed do not run again.
     again, said = run(for_each, "each")
@@ -148,7 +148,7 @@ def test_each_does_not_forget_a_warning(for_each):
     # The demonstration fails.
     ({"ENDS": "1"}, 1, {"boots": ["FAIL", "FAIL"]}),
     # sparse is not run.
-    ({"NO_SPARSE": "1"}, 6, {"sparse": ["FAIL", "-"]})])
+    ({"NO_SPARSE": "1"}, 6, {"lint": ["FAIL", "-"]})])
 def test_each_failures(for_each, env, code, rows):
     table, _ = run(for_each, "each", code, **env)
     assert {gate: row(table, gate) for gate in rows} == rows
@@ -190,11 +190,12 @@ case " $* " in
 *) exec {shutil.which("git")} "$@" ;;
 esac
 """
-MAINTAINER = """\
-my ($patch) = grep { /patch$/ } @ARGV;
-print "Nobody's <it\\@kernel.org> (maintainer:ALL (IT))\\n" if $patch =~ /0001/;
-print "\\"Paul E. Ö\\" <p\\@kernel.org> (reviewer:ALL)\\nl\\@kernel.org (open list:IT)\\n";
-print "linux-kernel\\@vger.kernel.org (open list)\\n";
+MAINTAINER = r"""
+$_ = "@ARGV ";
+die unless /0001-.* .*0002-/;
+print "Nobody's <it\@kernel.org>\n" unless /--no-m /;
+print "\"Paul E. Ö\" <p\@kernel.org>\n" unless /--no-r /;
+print "l\@kernel.org\nit\@kernel.org\n" unless /--no-l /;
 """
 
 
@@ -215,7 +216,7 @@ def for_send(small_repository):
     git(top, "init", "-q")
     write(top / ".gitignore", "/build/\n/cache/\n__pycache__\n")
     write(top / "patches/0000-cover-letter.txt",
-          "Subject: [PATCH 0/9] proc: exithand\nCc: api@kernel.org, p@kernel.org\n\nText.\n")
+          "Subject: [PATCH 0/9] proc: ä\nCc: api@kernel.org, p@kernel.org\n\nTëxt.\n")
     script(top / "cache/tools/bin/git", GIT)
     script(top / "cache/tools/bin/git-send-email", "")
     write(tree / "scripts/get_maintainer.pl", MAINTAINER)
@@ -270,18 +271,15 @@ def test_send(for_send):
     for mail in (cover, first, second):
         assert [(a.display_name, a.addr_spec) for a in mail["From"].addresses] == [
             ("Ñandú, Ümit", "umit@kernel.org")]
+        assert str(mail["To"]) == "Nobody's <it@kernel.org>"
+        assert str(mail["Cc"]) == '"Paul E. Ö" <p@kernel.org>, l@kernel.org, api@kernel.org'
     for mail in (first, second):
         assert mail.get_content().count(f"\n\nSigned-off-by: {FROM}\n---\n") == 1
         assert mail["In-Reply-To"] == cover["Message-ID"]
     assert first["Subject"] == "[PATCH 1/2] proc: add exithand"
-    assert cover["Subject"] == "[PATCH 0/2] proc: exithand"
-    everybody = ['"Paul E. Ö" <p@kernel.org>', "l@kernel.org", "linux-kernel@vger.kernel.org", "api@kernel.org"]
-    for mail, to in ((first, ["Nobody's <it@kernel.org>"]), (second, ["l@kernel.org"]),
-                     (cover, ["Nobody's <it@kernel.org>", "l@kernel.org"])):
-        assert [str(a) for a in mail["To"].addresses] == to
-        assert [str(a) for a in mail["Cc"].addresses] == [a for a in everybody if a not in to]
+    assert cover["Subject"] == "[PATCH 0/2] proc: ä"
     text = "\n" + cover.get_content()
-    for part in ("\nText.\n\nBase: v7.3.4 (", "linux-source-7.3 7.3.4-1", "Ñandú, Ümit (2):",
+    for part in ("\nTëxt.\n\nBase: v7.3.4 (", "linux-source-7.3 7.3.4-1", "Ñandú, Ümit (2):",
                  "rust: add queue", "3 files changed"):
         assert part in text
     assert "base-commit:" not in text
@@ -295,44 +293,14 @@ def test_send(for_send):
     assert "letter.txt" in refused(for_send, 6)
 
 
-def test_send_letter_that_is_not_ascii(for_send):
-    write(for_send / "patches/0000-cover-letter.txt", "Subject: [PATCH 0/9] proc: ä\n\nTëxt.\n")
-    own_commit(for_send)
-    send(for_send, FROM="Kim Doe <kim@kernel.org>")
-    cover = mails(for_send)[0]
-    assert cover["Subject"] == "[PATCH 0/2] proc: ä" and "Tëxt." in cover.get_content()
-
-
-def test_send_checks_the_mails(for_send, monkeypatch, tmp_path_factory):
-    out = tmp_path_factory.mktemp("out")
-
-    def call(what):
-        command = [sys.executable, for_send / "scripts/lib/send.py", what, for_send / "build/linux", out]
-        return subprocess.run(command, check=False, capture_output=True, text=True)
-    monkeypatch.setenv("FROM", FROM)
-    assert call("write").returncode == 0 and call("check").returncode == 0
-    mail = out / "0002-rust-add-queue.patch"
-    text = mail.read_text()
-    for old, new, said in (("+// queue", "+// other", "other trees"),
-                           ("Signed-off-by:", "Acked-by:", "by nobody"),
-                           ("l@kernel.org", "l@localhost", "no mail address")):
-        assert old in text
-        write(mail, text.replace(old, new, 1))
-        done = call("check")
-        assert done.returncode == 1 and said in done.stderr, done.stderr
-
-
 def test_send_complaints(for_send):
     tree = for_send / "build/linux"
     # If make send fails, the earlier mails stay.
     write(for_send / "build/outgoing/0001-old.patch", "")
-    for says, code, said in (("", 1, "0002-rust-add-queue.patch: is to nobody"),
-                             ('print "x <x\\@localhost> (maintainer:ALL)\\n";', 1, "no mail address"),
-                             ('print "What?\\n";', 6, "not understood")):
-        write(tree / "scripts/get_maintainer.pl", says)
-        assert said in refused(for_send, code)
+    write(tree / "scripts/get_maintainer.pl", "")
+    assert "finds no maintainer" in refused(for_send, 1)
     write(tree / "scripts/get_maintainer.pl", MAINTAINER)
-    write(tree / "scripts/checkpatch.pl", "print qq(WARNING: x\\n);")
+    write(tree / "scripts/checkpatch.pl", "exit(1);")
     assert "checkpatch" in refused(for_send, 1)
     write(tree / "scripts/checkpatch.pl", "exit(grep { /no-signoff/ } @ARGV);")
     script(for_send / "cache/tools/bin/git", GIT.replace("s/.*", "s/.*0002.*"))
@@ -345,7 +313,7 @@ def test_send_sign_off_of_another(for_send):
     git(for_send / "build/linux", "commit", "-q", "--amend", "-m",
         "rust: add queue\n\nSigned-off-by: A <a@kernel.org>")
     fold(for_send)
-    assert "signed off by A <a@kernel.org> and Ñandú" in refused(for_send, 1)
+    assert "only" in refused(for_send, 1)
 
 
 def test_send_only_what_is_committed(for_send):
@@ -393,7 +361,7 @@ def test_send_after_a_longer_version_that_does_not_apply(for_send):
     git(tree, "reset", "-q", "--hard", "HEAD^")
     write(for_send / "patches/0000-cover-letter.txt", "Subject: proc\n\nText.\n\nChanges since v1\n====\n\nLess.\n")
     fold(for_send)
-    assert "tag v1 does not apply to Linux 7.3.4" in refused(for_send, 6, VERSION="2")
+    assert "v1/0003-proc-more.patch does not apply to Linux 7.3.4" in refused(for_send, 11, VERSION="2")
 
 
 # -- regress ----------------------------------------------------------------
