@@ -102,7 +102,7 @@ def read_bloat(file):
 
 
 def collect(raw):
-    config = dict(re.findall(r'^CONFIG_(\w+)="?(.*?)"?$', (raw / "config").read_text(), re.M))
+    config = dict(re.findall(r'^CONFIG_(\w+)="?(.*?)"?$', (raw / "config").read_text(), re.MULTILINE))
     return {
         "when": time.strftime("%Y-%m-%d", time.gmtime()),
         "quick": not (raw / "bloat-off").exists(),
@@ -263,7 +263,7 @@ def fill(file, places):
     """Return the text of a file. {regular expression: text} replaces all but the first group of its match."""
     text = file.read_text()
     for place, new in places.items():
-        text, found = re.subn(place, lambda match, new=new: match[1] + new, text, flags=re.M | re.S)
+        text, found = re.subn(place, lambda match, new=new: match[1] + new, text, flags=re.MULTILINE | re.DOTALL)
         if found != 1:
             raise ValueError(f"{file} has no single place that matches {place!r}")
     return text

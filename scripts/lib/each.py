@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Run the gates on the patches of TREE, and print the table.
 
@@ -23,7 +22,7 @@ from typing import NamedTuple
 
 import series
 import verdict
-from harness import Problem, RESULTS, TOP, read, run, say
+from harness import RESULTS, TOP, Problem, read, run, say
 
 KEPT = TOP / "build/each"
 LOGS = TOP / "build/logs"
@@ -191,11 +190,11 @@ SUMMARY = re.compile(r"(warning|error): (`[^`]*`.* generated \d+|\d+ warnings? e
 PLACES = [
     # clang, sparse, Sphinx
     re.compile(r"(?P<file>[^\s:]+\.\w+):(?:\d+:)*(?:\w+:)? *"
-               r"(?P<kind>(?:fatal )?error|warning|severe|critical): (?P<text>.*)", re.I),
+               r"(?P<kind>(?:fatal )?error|warning|severe|critical): (?P<text>.*)", re.IGNORECASE),
     # kernel-doc
     re.compile(r"(?P<kind>Warning|Error): (?P<file>[^\s:]+\.\w+):\d+ (?P<text>.*)"),
     # linkers, rustc and others; rustc prints the place in one of the next lines
-    re.compile(r"(?P<file>)(?P<text>.*?\b(?P<kind>warning|error)(?:\[\w+\])?: .*)", re.I),
+    re.compile(r"(?P<file>)(?P<text>.*?\b(?P<kind>warning|error)(?:\[\w+\])?: .*)", re.IGNORECASE),
 ]
 RUST_PLACE = re.compile(r"\s*--> (?P<file>[^\s:]+):\d+:\d+")
 

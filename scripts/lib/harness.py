@@ -36,7 +36,7 @@ def run(main):
     except Problem as problem:
         say(f"exithand: {problem}")
         sys.exit(problem.code)
-    except Exception as error:  # pylint: disable=broad-except
+    except Exception as error:  # noqa: BLE001
         traceback.print_exc()
         say(f"exithand: {Path(sys.argv[0]).name} failed: {type(error).__name__}: {error}")
         sys.exit(6)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Prepare the results of `make kunit` for verdict.py.
 
@@ -78,7 +77,7 @@ def kunit_lines(kernel):
     """Return KUnit's part of the kernel's lines, with a doctest's place as its name."""
     lines = [STAMP.sub("", line) for line in kernel]
     lines = lines[lines.index(KTAP):] if KTAP in lines else []
-    places = dict(re.findall(r"^ *# (\S+)\.location: (\S+)$", "\n".join(lines), re.M))
+    places = dict(re.findall(r"^ *# (\S+)\.location: (\S+)$", "\n".join(lines), re.MULTILINE))
     return [re.sub(r"^( *(?:not )?ok \d+ )(\S+)", lambda m: m[1] + places.get(m[2], m[2]), line)
             for line in lines]
 

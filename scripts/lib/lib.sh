@@ -150,7 +150,10 @@ fi
 
 # With apt, use only the distribution's tools: a rustup in ~/.cargo/bin or another
 # Python in the user's PATH must not affect the kernel's build.
-distro=$(. /etc/os-release 2>/dev/null; printf '%s-%s' "${ID:-unknown}" "${VERSION_ID:-}")
+distro=$(
+	. /etc/os-release 2>/dev/null
+	printf '%s-%s' "${ID:-unknown}" "${VERSION_ID:-}"
+)
 if command -v apt-get >/dev/null; then
 	PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	[ "$distro" != debian-12 ] || PATH=/usr/lib/llvm-19/bin:$PATH
@@ -159,10 +162,13 @@ fi
 PATH=$tools/bin:$PATH
 export PATH
 
-python_packages=(pytest==9.2.0 virtme-ng==1.42)
+python_packages=(pytest==9.2.0 ruff==0.17.6 virtme-ng==1.42)
 
 # venv_of PACKAGE==VERSION...: print the directory of the virtual environment for them.
-venv_of() { (IFS=-; printf '%s/%s' "$tools" "${*//==/-}"); }
+venv_of() { (
+	IFS=-
+	printf '%s/%s' "$tools" "${*//==/-}"
+); }
 python=$(venv_of "${python_packages[@]}")/bin
 
 # install_venv PACKAGE==VERSION...: create that virtual environment unless it exists.

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Compare the kernel's own selftests on the unpatched and the patched kernel.
 

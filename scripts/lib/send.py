@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Write the series in TREE as mails into DIR, and check that they give its commits.
 
@@ -18,9 +17,9 @@ from pathlib import Path
 
 import harness
 import series
-from harness import Problem, TOP
+from harness import TOP, Problem
 
-ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d-]+\.)+[a-z\d-]+", re.I | re.A)
+ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d-]+\.)+[a-z\d-]+", re.IGNORECASE | re.ASCII)
 
 
 class Wrong(Problem):
@@ -64,7 +63,7 @@ def check_inputs():
         raise Problem(f"VERSION={number}: this repository has no tag v{number - 1} to compare with;"
                       f" git tag v{number - 1} COMMIT, with the commit that was sent")
     if number > 1 and not re.search(rf"^changes (since|from) v{number - 1}\b", cover_letter()[2],
-                                    re.I | re.M):
+                                    re.IGNORECASE | re.MULTILINE):
         raise Problem(f"VERSION={number}: patches/0000-cover-letter.txt has no section \"Changes"
                       f" since v{number - 1}\"; list the changes and the reasons there")
     # The tag must name exactly the patches that are sent.
@@ -103,7 +102,7 @@ class Mails:
             files = [Path(tmp, name, file) for file in sorted(patches)]
             Path(tmp, name).mkdir()
             for file in files:
-                header, body = re.split(rb"^From: .*\n(?: .*\n)*", patches[file.name], maxsplit=1, flags=re.M)
+                header, body = re.split(rb"^From: .*\n(?: .*\n)*", patches[file.name], maxsplit=1, flags=re.MULTILINE)
                 file.write_bytes(header + f"From: {self.who}\n".encode() + body)
             return self.tree.am(files)
 

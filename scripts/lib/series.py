@@ -219,9 +219,9 @@ class Tree:
             if done and done.returncode:
                 patch = patches[len(there("rev-list", "base..HEAD").stdout.split())]
                 said = (done.stderr + done.stdout).decode(errors="replace")
-                errors = re.findall(r"^(?:error|fatal): (.*)$", said, re.M) or [said.strip()]
+                errors = re.findall(r"^(?:error|fatal): (.*)$", said, re.MULTILINE) or [said.strip()]
                 hunk = re.fullmatch(r"patch failed: (.*):(\d+)", errors[0])
-                hunk = hunk and re.search(rf"^@@ -{hunk[2]}\b.*$", patch.read_text(errors="replace"), re.M)
+                hunk = hunk and re.search(rf"^@@ -{hunk[2]}\b.*$", patch.read_text(errors="replace"), re.MULTILINE)
                 raise DoesNotApply(
                     f"{patch.parent.name}/{patch.name} does not apply to {self.version}: {errors[0]}"
                     f"{hunk and f', hunk {hunk[0]}' or ''}; rebase the series, or use a tree closer to"
@@ -336,7 +336,7 @@ class Tree:
     def refresh_cover(self, count):
         """Update the part below the marker, and the number of patches in the subject."""
         head = COVER.read_text().split(MARKER)[0].rstrip("\n")
-        head = re.sub(r"^(Subject: \[[^]]*\b0+/)\d+\]", rf"\g<1>{count}]", head, flags=re.M)
+        head = re.sub(r"^(Subject: \[[^]]*\b0+/)\d+\]", rf"\g<1>{count}]", head, flags=re.MULTILINE)
         log = self.git("shortlog", "--no-merges", "-w72,2,4", "base..HEAD").rstrip("\n")
         stat = self.git("diff", "--no-renames", "--stat=72", "--summary",
                         "--diff-algorithm=myers", "base..HEAD").rstrip("\n")

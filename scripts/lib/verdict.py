@@ -187,8 +187,7 @@ def judge(args):
     wrong = []
 
     if console.strip() and not any(STAMP.match(line) for line in kernel):
-        wrong.append((6, "no line of the console has the kernel's time stamp:"
-                         " lines of the kernel cannot be told from lines of user space"))
+        wrong.append((6, "no line of the console has the kernel's time stamp: which are the kernel's?"))
     bad = splats(kernel)
     summary["reports"] = [{"reason": reason, "text": kernel[first:last + 1]}
                           for first, last, reason in reports(kernel)]

@@ -20,8 +20,8 @@ virtual machine could not be started. ACCEL is auto, kvm or tcg.
 
 import argparse
 import os
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -89,7 +89,7 @@ def boot(args, accel, quiet=False):
     start = time.monotonic()
     vng = subprocess.Popen(guarded, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, start_new_session=True)
-    out, err = (sys.stdout, sys.stderr) if not quiet else (open(os.devnull, "w"),) * 2
+    out, err = (sys.stdout, sys.stderr) if not quiet else (open(os.devnull, "w"),) * 2  # noqa: SIM115
     pumps = [threading.Thread(target=pump, args=a, daemon=True)
              for a in ((vng.stdout, out), (vng.stderr, err))]
     for thread in pumps:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Read the mutants of scripts/mutants/ and judge whether the tests catch them.
 
@@ -33,7 +32,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lib"))
 import harness
 import verdict
-from harness import Problem, RESULTS, TOP, read
+from harness import RESULTS, TOP, Problem, read
 
 MUTANTS = TOP / "scripts/mutants"
 CONFIG = os.environ.get("CONFIG") or "default"
@@ -49,7 +48,7 @@ class Mutant:
             self.run = [run for other in select(CONFIG) for run in other.run]
             return
         try:
-            header = re.split(r"^(?:--- |diff )", (MUTANTS / f"{name}.patch").read_text(), flags=re.M)[0]
+            header = re.split(r"^(?:--- |diff )", (MUTANTS / f"{name}.patch").read_text(), flags=re.MULTILINE)[0]
         except OSError as error:
             raise Problem(f"scripts/mutants/{name}.patch: {error.strerror}") from error
         for line in header.splitlines():
@@ -160,7 +159,7 @@ def judge(mutant, directory):
         if name not in in_time:
             other.append((1, f"{name} ran into its time limit"))
         elif name not in caught and not by_console:
-            said = re.search(r"^\s*(\S+\.c:\d+:.*)", output, re.M)
+            said = re.search(r"^\s*(\S+\.c:\d+:.*)", output, re.MULTILINE)
             other.append((1, f"{name} failed: {said[1] if said else ''}".rstrip(": ")))
 
     passed = f"{summary.get('pass', 0)} tests passed"
