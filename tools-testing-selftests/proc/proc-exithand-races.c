@@ -649,7 +649,8 @@ static unsigned int race_run(struct __test_metadata *_metadata, struct race *r)
 	return hits;
 }
 
-TEST_F(race, is_harmless)
+/* Four runs of at most RUN_LIMIT_MS, and more on a busy machine. */
+TEST_F_TIMEOUT(race, is_harmless, 60)
 {
 	struct slabs *old = calloc(2, sizeof(*old)), *new = old + 1;
 	struct race *r = &self->r;
