@@ -63,8 +63,9 @@ class Bench:
 
     def __init__(self, text):
         self.data = json.loads(text)
-        self.figures = {(kernel, *(s[n] for n in NAMES)): median(s["mean" if s["case"] in MEANS else "median"])
-                        for kernel, samples in self.data["samples"].items() for s in samples}
+        self.figures = {
+            (kernel, *(s[n] for n in NAMES)): median(s["mean" if s["case"] in MEANS else "median"])
+            for kernel, entries in self.data["samples"].items() for s in entries}
 
     def one(self, kernel, case, metric, file="", way="", own=0, other=0):
         key = kernel, case, file, way, own, other, metric
@@ -74,13 +75,15 @@ class Bench:
 
     def costs(self):
         """Return the tables of costs, [(heads, [(row, goal, figure, figure)])]."""
-        return [(heads, [(row, goal, *(self.one(kernel, case, metric, file, *key) for kernel, file in columns))
-                         for row, goal, case, metric, *key in rows]) for heads, columns, rows in COSTS]
+        return [(heads, [
+            (row, goal, *(self.one(kernel, case, metric, file, *key) for kernel, file in columns))
+            for row, goal, case, metric, *key in rows]) for heads, columns, rows in COSTS]
 
     def line(self, case, way, kernel, file):
         """Return [(waiters, instructions of an exit)] of the case own or other."""
         numbers = sorted({key[1 + NAMES.index(case)] for key in self.figures if key[1] == case})
-        return [(n, self.one(kernel, case, "exit", file, way, *((n,) if case == "own" else (1, n)))) for n in numbers]
+        return [(n, self.one(kernel, case, "exit", file, way, *((n,) if case == "own" else (1, n))))
+                for n in numbers]
 
 
 # -- collecting --
@@ -92,8 +95,8 @@ def read_samples(file):
         case, path, way, own, other, metric, repetition, value = line.split("\t")
         figure = samples.setdefault((case, path, way, int(own), int(other), metric), {})
         figure.setdefault(repetition, []).append(float(value))
-    return [dict(zip(NAMES, key)) | {f.__name__: [round(f(v), 2) for v in figure.values()] for f in (mean, median)}
-            for key, figure in samples.items()]
+    return [dict(zip(NAMES, key)) | {f.__name__: [round(f(v), 2) for v in figure.values()]
+                                     for f in (mean, median)} for key, figure in samples.items()]
 
 
 def read_bloat(file):
@@ -119,13 +122,16 @@ def collect(raw):
 
 def goals(bench):
     """Return [(goal, figures, met)]."""
-    before, size = (bench.one(kernel, "memory", "object_size", "", "signal_cache") for kernel in (BASE, PATCHED))
+    before, size = (bench.one(kernel, "memory", "object_size", "", "signal_cache")
+                    for kernel in (BASE, PATCHED))
     on, off = (bench.data["sizes"][name] for name in ("on", "off"))
     return [
         *((f"{row}: at most {goal} more", f"{one:.0f}, {two:.0f}: {two - one:+.0f}", two - one <= goal)
           for _, rows in bench.costs() for row, goal, one, two in rows if goal is not None),
-        (f"struct signal_struct: at most {SIGNAL_STRUCT} bytes", f"{before:.0f}, {size:.0f}", size <= SIGNAL_STRUCT),
-        (f"size of the kernel, by bloat-o-meter: at most {KERNEL} bytes", on["change"], on["change"] <= KERNEL),
+        (f"struct signal_struct: at most {SIGNAL_STRUCT} bytes",
+         f"{before:.0f}, {size:.0f}", size <= SIGNAL_STRUCT),
+        (f"size of the kernel, by bloat-o-meter: at most {KERNEL} bytes",
+         on["change"], on["change"] <= KERNEL),
         ("PROC_EXITHAND=n: the same kernel, by bloat-o-meter",
          "{change} bytes, {grown} symbols grown, {shrunk} shrunk".format(**off),
          not (off["change"] or off["grown"] or off["shrunk"]))]
@@ -171,7 +177,8 @@ def fill(file, places):
     """Return the text of a file. {regular expression: text} replaces all but the first group of its match."""
     text = file.read_text()
     for place, new in places.items():
-        text, found = re.subn(place, lambda match, new=new: match[1] + new, text, flags=re.MULTILINE | re.DOTALL)
+        text, found = re.subn(place, lambda match, new=new: match[1] + new, text,
+                              flags=re.MULTILINE | re.DOTALL)
         if found != 1:
             raise ValueError(f"{file} has no single place that matches {place!r}")
     return text
@@ -181,7 +188,8 @@ def report(top, bench):
     """Return bench.md. Its sentences are those of results/bench.md."""
     data = bench.data
     tables = {
-        "Goals": table(("goal", "figures", ""), ((*goal, "met" if met else "MISSED") for *goal, met in goals(bench))),
+        "Goals": table(("goal", "figures", ""),
+                       ((*goal, "met" if met else "MISSED") for *goal, met in goals(bench))),
         "Costs": [summary(bench)],
         "Many waiters of that process": waiters(bench, "own"),
         "One waiter, and many of other processes": waiters(bench, "other"),
@@ -203,16 +211,16 @@ def digest(text):
 
 def plot(results, text):
     from matplotlib import pyplot, rcParams
-    rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "exithand", "axes.grid": True, "grid.color": "#e6e6e6",
-                     "legend.frameon": False, "figure.constrained_layout.use": True})
+    rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "exithand", "axes.grid": True,
+                     "grid.color": "#e6e6e6", "legend.frameon": False, "figure.constrained_layout.use": True})
     bench = Bench(text)
     for case, whose in PLOTS.items():
         figure, axes = pyplot.subplots(1, len(WAYS), figsize=(8, 3.8), sharey=True)
         for ax, way in zip(axes, WAYS):
             ax.set_xscale("symlog", linthresh=1)
             for (kernel, file), (line, color, marker, size) in STYLES.items():
-                ax.plot(*zip(*bench.line(case, way, kernel, file)), line, color=color, marker=marker, markersize=size, markerfacecolor="none",
-                        label=f"{file}, {KERNELS[kernel]}")
+                ax.plot(*zip(*bench.line(case, way, kernel, file)), line, color=color, marker=marker,
+                        markersize=size, markerfacecolor="none", label=f"{file}, {KERNELS[kernel]}")
             ax.set(yscale="log", title=f"exit ({way})", xlabel=f"waiters of {whose}")
         axes[0].set_ylabel("instructions")
         axes[0].legend(loc="upper left")

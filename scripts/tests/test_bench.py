@@ -61,7 +61,8 @@ def judge_fixture(bench, tmp_path):
     ({("patched", *FORK): 500000}, {}, ""),
     ({("base", *EXIT): 4000, ("patched", *EXIT): 4005}, {},
      "MISSED  nobody watches: the exit itself: at most 4 more: 4000, 4005: +5\n"),
-    ({("patched", "other", "exithand", "poll", 1, 10000, "exit"): 7000}, {}, "MISSED  exit with one waiter, 10000"),
+    ({("patched", "other", "exithand", "poll", 1, 10000, "exit"): 7000}, {},
+     "MISSED  exit with one waiter, 10000"),
     ({("patched", *SIZE): 1001}, {}, "MISSED  struct signal_struct: at most 1000 bytes: 992, 1001"),
     ({}, {"bloat-on": BLOAT.format(1, 0, 2617)}, "MISSED  size of the kernel, by bloat-o-meter: at most "),
     *(({}, {"bloat-off": BLOAT.format(*numbers)}, "MISSED  PROC_EXITHAND=n")
@@ -120,7 +121,7 @@ def test_check(clone, bench, file, old, new, code):
     status, said = bench("check", clone)
     assert status == code
     if code == 1:
-        assert ("bench-own.svg, bench-other.svg" if file.endswith("json") else file.rpartition("/")[2]) in said
+        assert (file.rpartition("/")[2] if "json" not in file else "bench-own.svg, bench-other.svg") in said
         assert said.endswith("; run: make bench PUBLISH=results/bench.json\n")
         assert bench("publish", clone / "results/bench.json", clone) == (0, "")
         assert bench("check", clone) == (0, "")
