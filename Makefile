@@ -25,8 +25,7 @@
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch;
 #:                              each: only the Nth patch
 #:   T=name                     test: only this program, e.g. T=proc-exithand
-#:   QUICK=1                    test: without the two minutes of stress; bench: fewer
-#:                              rounds, for a first look
+#:   QUICK=1                    test: without the two minutes of stress
 #:   PUBLISH=file               bench: measure nothing; copy this bench.json to results/,
 #:                              update the tables and plots
 #:   M=name,...                 mutants: only these, e.g. M='stale-*'

@@ -3,7 +3,7 @@
  * Count the instructions of exits and of waiting for them. This program runs in
  * the guest of `make bench`. scripts/bench/bench.py reads its output.
  *
- *	bench REPETITIONS CASE...
+ *	bench CASE...
  *
  * QEMU's -icount turns the time-stamp counter into a counter of instructions,
  * which jumps ahead while the only CPU is idle. So every duration below is a
@@ -14,17 +14,14 @@
  * memory and files, which makes the exit as cheap as possible. The target stores
  * the counter in `last_words` and calls exit_group(). Parent and target run at
  * the highest priority, waiters at a lower one. The thread `settle` has the
- * lowest priority, so it runs only when all others sleep. Each metric counts
+ * lowest priority, so it runs only when all others sleep. These metrics count
  * from last_words:
  *
  *	exit	until waitid() has reported the zombie: the exit and its wake-ups
- *	reaped	until the target is reaped
- *	settled	until every task sleeps again
  *	told	until the only waiter has returned from its system call (case reader)
  */
 #define _GNU_SOURCE
 #include <err.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -34,20 +31,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
 
 #define MANY		10240	/* processes, at most */
 #define OWN_MAX		1024	/* waiters of one process, at most */
 #define OUTPUT_MAX	(8 << 20)	/* bytes, of one repetition */
+#define REPETITIONS	5
+#define ROUNDS		6	/* exits, in one repetition */
 #define STACK		8192
 #define PRIORITY	50
 #define LOW_PRIORITY	10
@@ -70,7 +67,7 @@ static uint64_t now(void)
 
 static void put(const char *path, int number)
 {
-	int fd = MUST(open(path, O_WRONLY | O_CLOEXEC));
+	int fd = MUST(open(path, O_WRONLY));
 
 	MUST(dprintf(fd, "%d", number));
 	close(fd);
@@ -79,7 +76,7 @@ static void put(const char *path, int number)
 /* The current case and repetition. A negative repetition prints nothing. */
 static const char *case_;
 static char what[128];
-static int repetition, repetitions;
+static int repetition;
 
 /* Name the next figures. Return false if this kernel lacks the file that they need. */
 static bool begin(const char *file, const char *way, int own, int other)
@@ -151,35 +148,23 @@ static int open_file(const char *file, pid_t pid)
 {
 	char path[64];
 
-	if (!strncmp(file, "pidfd", 5))
+	if (!strcmp(file, "pidfd"))
 		return MUST(syscall(SYS_pidfd_open, pid, 0));
 	snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
-	return MUST(open(path, O_RDONLY | O_CLOEXEC));
-}
-
-/* If @way says so, look at /proc/PID. Then procfs must drop inodes when the process is reaped. */
-#define LOOKED_AT "/proc/PID looked at"
-static void look_at(const char *way, pid_t pid)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (strstr(way, LOOKED_AT))
-		MUST(access(path, F_OK));
+	return MUST(open(path, O_RDONLY));
 }
 
 static pid_t others[MANY];
 static int other_fds[MANY];
 
-/* Start a process group of @n processes. Open the file of each unless @file is NULL. */
-static void start_others(const char *file, const char *way, int n)
+/* Start a process group of @n processes, and open the file of each. */
+static void start_others(const char *file, int n)
 {
 	next_pid(OTHERS);
 	for (int i = 0; i < n; i++) {
 		others[i] = start(bystander, i + 1);
 		MUST(setpgid(others[i], others[0]));
-		look_at(way, others[i]);
-		other_fds[i] = file ? open_file(file, others[i]) : -1;
+		other_fds[i] = open_file(file, others[i]);
 	}
 }
 
@@ -193,29 +178,21 @@ static void set_priority(int priority)
 /* -- threads -- */
 
 struct waiter {
+	bool started;
 	sem_t go;
-	const char *way;	/* poll, read or epoll */
 	int fd;
 	volatile uint64_t told;	/* when the wait ended, 0 while it waits */
 };
 
 static struct waiter own_waiters[OWN_MAX + MANY], *const other_waiters = own_waiters + OWN_MAX;
 static sem_t settle_go, settle_done;
-static uint64_t settled_at;
 
 /* Wait until the process exits. */
-static void wait_by(const char *way, int fd)
+static void wait_for_exit(int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	struct epoll_event event;
-	char c;
 
-	if (!strncmp(way, "poll", 4))
-		MUST(poll(&pfd, 1, -1));
-	else if (!strncmp(way, "epoll", 5))
-		MUST(epoll_wait(fd, &event, 1, -1));
-	else
-		MUST(read(fd, &c, 1));
+	MUST(poll(&pfd, 1, -1));
 }
 
 static void *waiter(void *arg)
@@ -224,7 +201,7 @@ static void *waiter(void *arg)
 
 	set_priority(LOW_PRIORITY);
 	while (!sem_wait(&w->go)) {
-		wait_by(w->way, w->fd);
+		wait_for_exit(w->fd);
 		w->told = now();
 	}
 	return NULL;
@@ -233,27 +210,23 @@ static void *waiter(void *arg)
 static void *settle_thread(void *unused)
 {
 	set_priority(0);
-	while (!sem_wait(&settle_go)) {
-		settled_at = now();
+	while (!sem_wait(&settle_go))
 		sem_post(&settle_done);
-	}
 	return NULL;
 }
 
-static pthread_t new_thread(void *(*run)(void *), void *arg)
+static void new_thread(void *(*run)(void *), void *arg)
 {
 	pthread_t thread;
 
 	MUST(pthread_create(&thread, NULL, run, arg) ? -1 : 0);
-	return thread;
 }
 
-/* Sleep until all other tasks sleep, and return the counter at that point. */
-static uint64_t settle(void)
+/* Sleep until all other tasks sleep. */
+static void settle(void)
 {
 	sem_post(&settle_go);
 	sem_wait(&settle_done);
-	return settled_at;
 }
 
 /* Let the kernel do its deferred work. An idle CPU counts no instructions. */
@@ -272,111 +245,111 @@ static void end_others(int n)
 	rest();
 }
 
-static void let_wait(struct waiter *w, const char *way, int fd)
+/* Wait for @fd by an entry of @epfd, or by the thread @w if @epfd is -1. */
+static void add_waiter(int epfd, struct waiter *w, int fd)
 {
-	if (!w->way) {
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	if (epfd != -1) {
+		MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event));
+		return;
+	}
+	if (!w->started) {
 		next_pid(WAITERS + (w - own_waiters));
 		sem_init(&w->go, 0, 0);
 		new_thread(waiter, w);
+		w->started = true;
 	}
-	w->way = way;
 	w->fd = fd;
 	w->told = 0;
 	sem_post(&w->go);
 }
 
-static void expect(const struct waiter *w, int n, bool waits, const char *or_else)
-{
-	for (int i = 0; i < n; i++)
-		if (!w[i].told != waits)
-			errx(1, "%s: %s", what, or_else);
-}
-
 /* -- cases: exits -- */
 
-/* Waits for the other processes, or is -1. */
-static int other_epfd = -1;
+/*
+ * Measure one exit of a process with @own waiters. The others wait by @other_epfd. In
+ * the case "reader", the parent sleeps, and only the waiter wakes up.
+ */
+static uint64_t one_exit(const char *file, int own, bool epoll, int other_epfd)
+{
+	int epfd = epoll ? MUST(epoll_create1(0)) : -1;
+	static int fds[OWN_MAX];
+	struct epoll_event event;
+	uint64_t seen = 0;
+	siginfo_t info;
+	pid_t pid;
+
+	next_pid(TARGET);
+	pid = start(target, 0);
+	for (int i = 0; i < own; i++) {
+		fds[i] = open_file(file, pid);
+		add_waiter(epfd, &own_waiters[i], fds[i]);
+	}
+	rest();
+
+	MUST(write(release_pipe[1], "x", 1));
+	if (strcmp(case_, "reader")) {
+		MUST(waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+		seen = now();
+	}
+	settle();
+	reap(pid);
+
+	for (int i = 0; i < own; i++)
+		if (!epoll && !own_waiters[i].told)
+			errx(1, "%s: not told of the exit", what);
+	if (epoll && epoll_wait(epfd, &event, 1, 0) != 1)
+		errx(1, "%s: not told of the exit", what);
+	/* Forget false wake-ups of the others, so that the next exit has them again. */
+	if (epoll && epoll_wait(other_epfd, &event, 1, 0))
+		errx(1, "%s: told of another exit", what);
+	for (int i = 0; i < own; i++)
+		close(fds[i]);
+	close(epfd);
+	rest();
+	return (seen ? seen : own_waiters[0].told) - last_words;
+}
 
 /*
- * Measure the exit of a process with @own waiters, while @other processes have
- * one waiter each. If @way is poll or read, each waiter is a thread. If it is
- * epoll, each waiter is an entry of one epoll instance, and no thread wakes up.
- * In the case "reader", the parent sleeps and the only waiter is a thread, in
- * epoll_wait() if @way is epoll.
+ * Measure exits of processes with @own waiters, while @other processes have one waiter
+ * each. If @way is poll, each waiter is a thread. If it is epoll, each waiter is an
+ * entry of an epoll instance, and no thread wakes up. All repetitions use the same
+ * other processes, because it takes long to start them.
  */
-static void exits(const char *file, const char *way, int own, int other, int rounds)
+static void exits(const char *file, const char *way, int own, int other)
 {
-	bool reader = !strcmp(case_, "reader"), epoll = !strcmp(way, "epoll");
-	int threads = epoll && !reader ? 0 : own;
-	static int fds[OWN_MAX];
+	bool epoll = !strcmp(way, "epoll");
+	int epfd = epoll ? MUST(epoll_create1(0)) : -1;
 
 	if (!begin(file, way, own, other))
 		return;
-	/* The first two rounds fill the caches. */
-	for (int round = -2; round < rounds; round++) {
-		int epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
-		struct epoll_event event = { .events = EPOLLIN };
-		uint64_t zombie = 0, reaped = 0, settled;
-		siginfo_t info;
-		pid_t pid;
+	start_others(file, other);
+	for (int i = 0; i < other; i++)
+		add_waiter(epfd, &other_waiters[i], other_fds[i]);
+	rest();
+	/* The first repetition and the first two rounds fill the caches. */
+	for (repetition = -1; repetition < REPETITIONS; repetition++) {
+		for (int round = -2; round < ROUNDS; round++) {
+			uint64_t instructions = one_exit(file, own, epoll, epfd);
 
-		next_pid(TARGET);
-		pid = start(target, 0);
-		look_at(way, pid);
-		for (int i = 0; i < own; i++) {
-			fds[i] = open_file(file, pid);
-			if (epoll)
-				MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, fds[i], &event));
-			else
-				let_wait(&own_waiters[i], way, fds[i]);
-		}
-		if (epoll && reader)
-			let_wait(own_waiters, way, epfd);
-		rest();
-		expect(own_waiters, threads, true, "told before the exit");
-
-		MUST(write(release_pipe[1], "x", 1));
-		if (!reader) {
-			MUST(waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
-			zombie = now();
-			reap(pid);
-			reaped = now();
-		}
-		settled = settle();
-
-		expect(own_waiters, threads, false, "not told of the exit");
-		if (epoll && !reader && epoll_wait(epfd, &event, 1, 0) != 1)
-			errx(1, "%s: not told of the exit", what);
-		/* epoll_wait() polls each file that had a wake-up, even a false one. */
-		if (epoll_wait(other_epfd, &event, 1, 0) > 0)
-			errx(1, "%s: told of another exit", what);
-		if (reader)
-			reap(pid);
-		for (int i = 0; i < own; i++)
-			close(fds[i]);
-		close(epfd);
-		rest();
-		if (round >= 0 && reader) {
-			add("told", own_waiters[0].told - last_words);
-		} else if (round >= 0) {
-			add("exit", zombie - last_words);
-			add("reaped", reaped - last_words);
-			add("settled", settled - last_words);
+			if (round >= 0)
+				add(strcmp(case_, "reader") ? "exit" : "told", instructions);
 		}
 	}
+	end_others(other);
+	close(epfd);
 }
 
-/* The cases watched and reader. The second one has only the last five rows. */
-static void case_one(void)
+static void case_watched(void)
 {
-	static const char *const rows[][2] = {
-		{ "none", "" }, { "none", LOOKED_AT }, { "pidfd", "poll, " LOOKED_AT },
-		{ "pidfd", "poll" }, { "pidfd", "epoll" },
-		{ "exithand", "poll" }, { "exithand", "epoll" }, { "exithand", "read" },
-	};
+	exits("none", "", 0, 0);
+}
 
-	for (size_t i = strcmp(case_, "reader") ? 0 : 3; i < SIZE(rows); i++)
-		exits(rows[i][0], rows[i][1], strcmp(rows[i][0], "none") != 0, 0, 20);
+static void case_reader(void)
+{
+	for (size_t f = 0; f < SIZE(files); f++)
+		exits(files[f], "poll", 1, 0);
 }
 
 /* Each number of waiters, by poll and by epoll, of both files. */
@@ -385,61 +358,34 @@ static void case_own(void)
 	static const int own[] = { 1, 2, 4, 16, 64, 256, 1000 };
 
 	for (size_t i = 0; i < 4 * SIZE(own); i++)
-		exits(files[i % 2], i & 2 ? "epoll" : "poll", own[i / 4], 0, 6);
+		exits(files[i % 2], i & 2 ? "epoll" : "poll", own[i / 4], 0);
 }
 
-/* All repetitions use the same processes, because it takes long to start them. */
 static void case_other(void)
 {
 	static const int other[] = { 0, 1, 10, 100, 1000, 10000 };
-	struct epoll_event event = { .events = EPOLLIN };
 
-	for (size_t c = 0; c < 4 * SIZE(other); c++) {
-		const char *file = files[c % 2], *way = c & 2 ? "epoll" : "poll";
-		int n = other[c / 4];
-
-		if (!begin(file, way, 1, n))
-			continue;
-		start_others(file, "", n);
-		if (c & 2)
-			other_epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
-		for (int i = 0; i < n; i++) {
-			if (c & 2)
-				MUST(epoll_ctl(other_epfd, EPOLL_CTL_ADD, other_fds[i], &event));
-			else
-				let_wait(&other_waiters[i], way, other_fds[i]);
-		}
-		rest();
-		for (repetition = -1; repetition < repetitions; repetition++)
-			exits(file, way, 1, n, 6);
-		expect(other_waiters, c & 2 ? 0 : n, true, "told of another exit");
-		end_others(n);
-		expect(other_waiters, n, false, "not told of the exit");
-		close(other_epfd);
-		other_epfd = -1;
-	}
+	for (size_t i = 0; i < 4 * SIZE(other); i++)
+		exits(files[i % 2], i & 2 ? "epoll" : "poll", 1, other[i / 4]);
 }
 
 /* One signal kills many processes, which are autoreaped. One epoll loop learns of all exits. */
 static void case_burst(void)
 {
-	static const char *const rows[][2] = { { "pidfd", "" }, { "pidfd", LOOKED_AT }, { "exithand", "" } };
-	struct epoll_event event = { .events = EPOLLIN }, events[64];
+	struct epoll_event events[64];
 	int n = 10000;
 
 	signal(SIGCHLD, SIG_IGN);
-	for (size_t r = 0; r < SIZE(rows); r++) {
+	for (size_t f = 0; f < SIZE(files); f++) {
 		int epfd, told = 0;
 		uint64_t before;
 
-		if (!begin(rows[r][0], rows[r][1], 1, n))
+		if (!begin(files[f], "", 1, n))
 			continue;
-		epfd = MUST(epoll_create1(EPOLL_CLOEXEC));
-		start_others(rows[r][0], rows[r][1], n);
-		for (int i = 0; i < n; i++) {
-			event.data.fd = other_fds[i];
-			MUST(epoll_ctl(epfd, EPOLL_CTL_ADD, event.data.fd, &event));
-		}
+		epfd = MUST(epoll_create1(0));
+		start_others(files[f], n);
+		for (int i = 0; i < n; i++)
+			add_waiter(epfd, NULL, other_fds[i]);
 		rest();
 
 		before = now();
@@ -471,130 +417,86 @@ static void case_instrument(void)
 	}
 }
 
-static void one_life(const char *way)
+/* Create @n processes, one at a time, for which only the parent waits. */
+static void lives(const char *way, int n)
 {
-	pid_t pid;
+	next_pid(LIVES);
+	begin("none", way, 0, 0);
+	for (int i = -n / 8; i < n; i++) {
+		uint64_t before = now(), life;
+		pid_t pid = MUST(!strcmp(way, "vfork") ? vfork() : fork());
 
-	if (!strcmp(way, "thread")) {
-		pthread_join(new_thread((void *(*)(void *))(void *)getpid, NULL), NULL);
-		return;
+		if (!pid)
+			_exit(0);
+		reap(pid);
+		life = now() - before;
+		if (i >= 0)
+			add("life", life);
 	}
-	pid = MUST(!strcmp(way, "vfork") ? vfork() : fork());
-	if (!pid) {
-		if (!strcmp(way, "exec"))
-			execl(program_invocation_name, program_invocation_name, "--exit", NULL);
-		_exit(0);
-	}
-	reap(pid);
 }
 
-/* Create processes, one at a time, for which only the parent waits. */
 static void case_unwatched(void)
 {
-	static const struct { const char *way; int n; } lives[] = {
-		{ "vfork", 4000 }, { "fork", 600 }, { "exec", 200 }, { "thread", 2000 },
-	};
-
-	for (size_t l = 0; l < SIZE(lives); l++) {
-		next_pid(LIVES);
-		begin("none", lives[l].way, 0, 0);
-		for (int i = -lives[l].n / 8; i < lives[l].n; i++) {
-			uint64_t before = now(), life;
-
-			one_life(lives[l].way);
-			life = now() - before;
-			if (i >= 0)
-				add("life", life);
-		}
-	}
+	lives("vfork", 4000);
+	lives("fork", 600);
 }
 
-/* Measure @code, which is a system call or open() and close(), for each of n processes. */
-#define CALLS(name, code) do {						\
-	begin(files[f], name, 0, 0);					\
-	for (int i = 0; i < n; i++) {					\
-		uint64_t before_ = now();				\
-		code;							\
-		add("call", now() - before_);				\
-	}								\
-	rest();								\
-} while (0)
-
+/* Measure calls for a process that has an open file already. */
 static void case_calls(void)
 {
-	int n = 400;
-	char c;
-
 	for (size_t f = 0; f < SIZE(files); f++) {
 		struct pollfd pfd = { .events = POLLIN };
 
 		if (!begin(files[f], "", 0, 0))
 			continue;
-		start_others(NULL, "", n);
+		start_others(files[f], 1);
+		pfd.fd = other_fds[0];
 		rest();
-		CALLS("open and close, the first", close(open_file(files[f], others[i])));
-		pfd.fd = open_file(files[f], others[0]);
-		CALLS("open and close, a later one", close(open_file(files[f], others[0])));
-		CALLS("poll, before", MUST(poll(&pfd, 1, 0)));
-		MUST(fcntl(pfd.fd, F_SETFL, O_NONBLOCK));
-		if (f)
-			CALLS("read, before", (void)!read(pfd.fd, &c, 1));
-		close(pfd.fd);
-		end_others(n);
+		for (int i = 0; i < 400; i++) {
+			uint64_t before = now(), closed, polled;
+
+			close(open_file(files[f], others[0]));
+			closed = now();
+			MUST(poll(&pfd, 1, 0));
+			polled = now();
+			begin(files[f], "open and close, a later one", 0, 0);
+			add("call", closed - before);
+			begin(files[f], "poll, before", 0, 0);
+			add("call", polled - closed);
+		}
+		end_others(1);
 	}
 }
 
-static uint64_t cpu_time(void)
-{
-	struct timespec t;
-
-	MUST(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t));
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
-/*
- * A program waits for a process that lives for one to two seconds. With -icount,
- * the CPU time of the program in nanoseconds is its number of instructions.
- */
+/* A program waits for a process that lives for one to two seconds. */
 static void case_polling(void)
 {
-	static const struct { const char *way; int us; } rows[] = {
-		{ "stat every 1 ms", 1000 }, { "stat every 10 ms", 10000 },
-		{ "stat every 100 ms", 100000 }, { "stat every 1 s", 1000000 },
-		{ "pidfd, poll", 0 }, { "exithand, poll", 0 }, { "exithand, read", 0 },
-	};
-	struct { uint64_t cpu, told; } *shared;
+	static const char *const ways[] = { "stat every 10 ms", "exithand, read" };
+	uint64_t *told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (size_t r = 0; r < SIZE(rows); r++) {
-		const char *way = rows[r].way;
-
-		for (int round = 0; round < 20 && begin("", way, 0, 0); round++) {
+	for (size_t w = 0; w < SIZE(ways); w++) {
+		for (int round = 0; round < 20 && begin("", ways[w], 0, 0); round++) {
 			pid_t pid = start(target, 0), watcher;
 			struct stat st;
-			char path[64];
+			char path[64], c;
 
 			snprintf(path, sizeof(path), "/proc/%d", pid);
 			watcher = MUST(fork());
 			if (!watcher) {
-				uint64_t before = cpu_time();
-
-				if (!rows[r].us)
-					wait_by(strchr(way, ',') + 2, open_file(way, pid));
+				if (w)
+					MUST(read(open_file("exithand", pid), &c, 1));
 				else
 					while (!stat(path, &st))
-						usleep(rows[r].us);
-				shared->told = now();
-				shared->cpu = cpu_time() - before;
+						usleep(10000);
+				*told = now();
 				_exit(0);
 			}
-			/* The lifetime is not a multiple of any polling interval. */
+			/* The lifetime is not a multiple of the polling interval. */
 			usleep(1000000 + round * 53177 % 1000000);
 			MUST(write(release_pipe[1], "x", 1));
 			reap(pid);
 			reap(watcher);
-			add("cpu", shared->cpu);
-			add("late", shared->told - last_words);
+			add("late", *told - last_words);
 		}
 	}
 }
@@ -621,63 +523,48 @@ static pid_t start_hog(void)
 
 static unsigned long read_number(const char *path, const char *format)
 {
-	FILE *f = fopen(path, "re");
-	unsigned long number = 0;
+	FILE *f = fopen(path, "r");
+	unsigned long number;
 
 	if (!f || fscanf(f, format, &number) != 1)
-		number = 0;
-	if (f)
-		fclose(f);
+		err(1, "%s", path);
+	fclose(f);
 	return number;
 }
 
-/*
- * Kill hogs until the memory in use is at most GOAL. After each kill, wait by exithand
- * if @ms is -1. If @ms is positive, check every @ms milliseconds whether the hog still
- * has memory. If @ms is 0, do not wait.
- */
-static int kill_hogs(const pid_t *hog, int ms)
+/* Kill a hog. Then wait by exithand, or check every 10 ms whether it has memory, or do not wait. */
+static void kill_hog(pid_t pid, bool waits, bool looks)
 {
-	int killed = 0, fd = -1;
+	int fd = waits ? open_file("exithand", pid) : -1;
 	char path[64];
 
-	while (killed < HOGS && read_number(GROUP "/memory.current", "%lu") > GOAL) {
-		pid_t pid = hog[killed++];
-
-		if (ms < 0)
-			fd = open_file("exithand", pid);
-		MUST(kill(pid, SIGKILL));
-		if (ms < 0) {
-			wait_by("poll", fd);
-			close(fd);
-		}
-		snprintf(path, sizeof(path), "/proc/%d/statm", pid);
-		while (ms > 0 && read_number(path, "%*u %lu"))
-			usleep(ms * 1000);
-	}
-	return killed;
+	MUST(kill(pid, SIGKILL));
+	if (waits)
+		wait_for_exit(fd);
+	close(fd);
+	snprintf(path, sizeof(path), "/proc/%d/statm", pid);
+	while (looks && read_number(path, "%*u %lu"))
+		usleep(10000);
 }
 
 /* The processes of a cgroup use twice the memory that the killer allows. */
 static void case_killer(void)
 {
-	static const struct { const char *way; int ms; } rows[] = {
-		{ "does not wait", 0 }, { "looks every 1 ms", 1 }, { "looks every 10 ms", 10 },
-		{ "looks every 100 ms", 100 }, { "waits by exithand", -1 },
-	};
+	static const char *const ways[] = { "does not wait", "looks every 10 ms", "waits by exithand" };
 
 	mkdir(GROUP, 0755);
-	for (size_t r = 0; r < SIZE(rows); r++) {
-		for (int round = 0; round < 5 && begin("", rows[r].way, 0, 0); round++) {
+	for (size_t w = 0; w < SIZE(ways); w++) {
+		for (int round = 0; round < 5 && begin("", ways[w], 0, 0); round++) {
 			pid_t hog[HOGS];
 			uint64_t before;
-			int killed;
+			int killed = 0;
 
 			for (int i = 0; i < HOGS; i++)
 				hog[i] = start_hog();
 			rest();
 			before = now();
-			killed = kill_hogs(hog, rows[r].ms);
+			while (killed < HOGS && read_number(GROUP "/memory.current", "%lu") > GOAL)
+				kill_hog(hog[killed++], w == 2, w == 1);
 			add("time", now() - before);
 			add("killed", killed);
 			rest();
@@ -690,17 +577,14 @@ static void case_killer(void)
 static const struct { const char *name; void (*run)(void); int priority; } cases[] = {
 	{ "instrument", case_instrument, PRIORITY }, { "unwatched", case_unwatched, 0 },
 	{ "polling", case_polling, 0 }, { "killer", case_killer, 0 }, { "calls", case_calls, PRIORITY },
-	{ "watched", case_one, PRIORITY }, { "reader", case_one, PRIORITY }, { "own", case_own, PRIORITY },
-	{ "burst", case_burst, PRIORITY }, { "other", case_other, PRIORITY },
+	{ "watched", case_watched, PRIORITY }, { "reader", case_reader, PRIORITY },
+	{ "own", case_own, PRIORITY }, { "burst", case_burst, PRIORITY }, { "other", case_other, PRIORITY },
 };
 
 int main(int argc, char **argv)
 {
 	pthread_attr_t attr;
 
-	if (argc < 3)
-		return 0;	/* case_unwatched() starts this program. */
-	repetitions = atoi(argv[1]);
 	have_exithand = !access("/proc/self/exithand", F_OK);
 
 	/* Do not write during a measurement. The buffer is shared, so fork() does not copy it. */
@@ -709,7 +593,7 @@ int main(int argc, char **argv)
 	put("/proc/sys/kernel/sched_rt_runtime_us", -1);
 	put("/proc/sys/kernel/pid_max", 100000);
 	put("/proc/sys/kernel/threads-max", 100000);
-	MUST(pipe2(release_pipe, O_CLOEXEC));
+	MUST(pipe(release_pipe));
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 32768);
 	pthread_setattr_default_np(&attr);
@@ -720,15 +604,15 @@ int main(int argc, char **argv)
 	next_pid(NEIGHBOR);
 	start(bystander, MANY - 1);
 
-	for (int i = 2; i < argc; i++) {
+	for (int i = 1; i < argc; i++) {
 		for (size_t c = 0; c < SIZE(cases); c++) {
 			if (strcmp(argv[i], cases[c].name))
 				continue;
 			case_ = cases[c].name;
 			fprintf(stderr, "   %s\n", case_);
 			set_priority(cases[c].priority);
-			/* The first repetition fills the caches. case_other() has its own loop. */
-			for (repetition = -1; repetition < repetitions; repetition++) {
+			/* The first repetition fills the caches. exits() has its own loop. */
+			for (repetition = -1; repetition < REPETITIONS; repetition++) {
 				rest();
 				cases[c].run();
 				fflush(stdout);
