@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Helpers of the tests, and the files that a guest leaves when every test has passed."""
+"""Helpers of the tests, and the stand-ins for virtme-ng and for the kernel."""
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from subprocess import PIPE, Popen
 from types import SimpleNamespace
 
 TOP = Path(__file__).resolve().parents[2]
@@ -19,19 +21,47 @@ CONSOLE = """\
 <12>[    9.313434] exithand: end of run
 <0>[    9.383237] reboot: Power down
 """
-# The console of a guest that did not reach its end.
-CUT = CONSOLE[:90]
 OOPS = """\
 <1>[    5.100000] BUG: kernel NULL pointer dereference, address: 0000000000000008
 <4>[    5.100001] Oops: Oops: 0000 [#1] SMP
 <0>[    5.100002] Kernel panic - not syncing: Fatal exception
 """
+KTAP = """\
+TAP version 13
+1..3
+# timeout set to 45
+# selftests: proc: read
+ok 1 selftests: proc: read
+# selftests: proc: proc-net-dev-lseek
+# 1..0 # SKIP no network device
+ok 2 selftests: proc: proc-net-dev-lseek # SKIP
+# selftests: proc: proc-exithand
+# TAP version 13
+# 1..2
+# #  RUN           global.read_waits ...
+# ok 1 global.read_waits
+# ok 2 global.poll_waits
+# # Totals: pass:2 fail:0 xfail:0 xpass:0 skip:0 error:0
+ok 3 selftests: proc: proc-exithand
+"""
+# In place of virtme-ng: runs the commands $GUEST, in which $run is the guest's directory
+# and $kernel its kernel. `leave` leaves the files of a guest.
+VNG = """\
+words=$*
+run=${words#*--rwdir } kernel=${words#*--run }
+run=${run%% *} kernel=${kernel%% *}
+leave() {
+	printf %s "$CONSOLE" >$run/console.log
+	printf %s "$KTAP" >$run/test.ktap
+	echo ${STATUS:-0} >$run/status
+}
+eval "${GUEST:-leave}"
+"""
 
 
 def write(file, text, mode=0o644):
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Keep carriage returns: the kernel's console has them.
-    file.write_text(text, newline="")
+    file.write_text(text, newline="")  # keeps the carriage returns of the console
     file.chmod(mode)
 
 
@@ -44,30 +74,45 @@ def copy_harness(top, *fakes):
     shutil.copytree(TOP / "scripts", top / "scripts", dirs_exist_ok=True, ignore=shutil.ignore_patterns(
         "*.patch", "__pycache__", "tests", "compile-fail", "*.litmus"))
     shutil.copytree(TOP / "qemu-config", top / "qemu-config")
+    script(top / "cache/tools/bin/vng", VNG)
     # need_space() in lib.sh asks df for room that these tests do not need.
     script(top / "cache/tools/bin/df", "echo 99999M\n")
     for name in fakes:
         script(top / "scripts" / name, "")
 
 
-def verb(top, name, *args, **env):
-    """Run a script of the copy of the harness in TOP."""
-    done = subprocess.run([top / "scripts" / name, *args], text=True, capture_output=True, check=False,
-                          cwd=top, env=os.environ | {"EXITHAND_CACHE": str(top / "cache"), **env})
-    return SimpleNamespace(code=done.returncode, out=done.stdout, err=done.stderr)
+def start(top, name, *args, **env):
+    """Start a script of the copy of the harness in TOP, in a session of its own."""
+    env = {"EXITHAND_CACHE": str(top / "cache"), "ACCEL": "tcg", "CONSOLE": CONSOLE, "KTAP": KTAP, **env}
+    return Popen([top / "scripts" / name, *args], text=True, cwd=top, env=os.environ | env,
+                 start_new_session=True, stdout=PIPE, stderr=PIPE)
+
+
+def end(run):
+    try:
+        out, err = run.communicate(timeout=100)
+    finally:
+        if run.returncode is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    return SimpleNamespace(code=run.returncode, out=out, err=err)
+
+
+def verb(top, name, *args, code=None, **env):
+    """Run a script. It must end with this code, if one is given."""
+    done = end(start(top, name, *args, **env))
+    assert code in (None, done.code), done.out + done.err
+    return done
 
 
 def wait_for(file, process):
-    """Wait until PROCESS has made FILE."""
     while not file.exists():
         assert process.poll() is None
         time.sleep(0.01)
 
 
 def git(tree, *args):
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     return subprocess.run(["git", "-C", tree, "-c", "user.name=Tester", "-c", "user.email=tester@localhost",
-                           *args], check=True, capture_output=True, text=True, env=env).stdout
+                           *args], check=True, capture_output=True, text=True).stdout
 
 
 def commit(tree, subject, **files):
@@ -77,9 +122,8 @@ def commit(tree, subject, **files):
     git(tree, "commit", "-q", "-m", subject + "\n\nWhy.")
 
 
-def kernel(top, subject, **files):
+def kernel(tree, subject, **files):
     """Make a kernel tree of these files, with the tag base."""
-    tree = top / "build/linux"
     tree.mkdir(parents=True, exist_ok=True)
     git(tree, "init", "-q", "-b", "exithand")
     git(tree, "config", "user.name", "Tester")
@@ -89,16 +133,20 @@ def kernel(top, subject, **files):
     return tree
 
 
+def series(top, name):
+    subprocess.run([sys.executable, top / "scripts/lib/series.py", name, top / "build/linux"], check=True)
+
+
 def repository(top):
     """Copy the harness to TOP, with a kernel of two files and a series of two patches."""
-    base = [f"line {i}\n" for i in range(40)]
+    base = "".join(f"line {i}\n" for i in range(40))
     copy_harness(top, "lib/setup")
-    tree = kernel(top, "Linux 7.3.4 (linux-source-7.3 7.3.4-1)",
-                  **{"fs/proc/base.c": "".join(base), "rust/kernel/lib.rs": "//\n"})
-    series = [sys.executable, top / "scripts/lib/series.py"]
-    subprocess.run([*series, "apply", tree], check=True)
+    tree = kernel(top / "build/linux", "Linux 7.3.4 (linux-source-7.3 7.3.4-1)",
+                  **{"fs/proc/base.c": base, "rust/kernel/lib.rs": "//\n"})
+    series(top, "apply")
     commit(tree, "proc: add exithand", **{
         "fs/proc/exithand/exithand.rs": "// one\n// two\n// three\n",
-        "fs/proc/base.c": "".join(base[:8] + ["entry\n"] + base[8:])})
+        "fs/proc/base.c": base.replace("line 8\n", "entry\nline 8\n")})
     commit(tree, "rust: add queue", **{"rust/kernel/queue.rs": "// queue\n"})
-    subprocess.run([*series, "fold", tree], check=True)
+    series(top, "fold")
+    return top

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Fixtures that several test files use."""
 
+import json
 import os
 import runpy
 import shutil
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from common import repository
+from common import CONSOLE, KTAP, repository, write
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 for room in ("lib", "mutants", "bench"):
@@ -25,8 +26,7 @@ def clean_environment(monkeypatch):
 
 @pytest.fixture
 def program(capsys, monkeypatch):
-    """Run a Python program of the harness in this process, which is faster than a new one.
-    The program works on the repository in TOP."""
+    """Run a Python program of the harness, on the repository TOP, in this process, which is faster."""
     import harness
 
     def run(name, *args, top=None):
@@ -41,11 +41,29 @@ def program(capsys, monkeypatch):
     return run
 
 
+@pytest.fixture
+def judge(program, tmp_path):
+    """Run verdict.py on the files of a guest in tmp_path/run: every test has passed, but for CHANGE.
+    None removes a file. prepare() runs before verdict.py."""
+    def verdict(kind="test", vm_end=0, top=None, prepare=lambda: None, results=None, **change):
+        run = tmp_path / "run"
+        shutil.rmtree(run, ignore_errors=True)
+        for name, text in {"console.log": CONSOLE, "test.ktap": KTAP, "end": "ended", "status": "0",
+                           **change}.items():
+            if text is not None:
+                write(run / name, text)
+        prepare()
+        results = results or run / "results"
+        done = program("lib/verdict.py", kind, "--dir", run, "--vm-end", vm_end, "--results", results,
+                       top=top)
+        assert json.loads((results / "summary.json").read_text())["exit"] == done.code, done.err
+        return done
+    return verdict
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory):
-    top = tmp_path_factory.mktemp("repository")
-    repository(top)
-    return top
+    return repository(tmp_path_factory.mktemp("repository"))
 
 
 @pytest.fixture

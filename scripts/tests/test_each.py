@@ -1,124 +1,167 @@
 # SPDX-License-Identifier: GPL-2.0
-"""each.py: the gates of each patch, the verdict on their logs, and the table. (The verb: test_verbs.py.)"""
+"""make each, with small scripts in place of the kernel's build and its tools."""
 
-import subprocess
+import os
+import signal
 from types import SimpleNamespace
 
 import pytest
-from common import TOP, commit, git
+from common import commit, copy_harness, end, git, kernel, script, start, verb, wait_for, write
+
+BUILD = """\
+. "${BASH_SOURCE[0]%/*}/lib.sh"
+mkdir -p "$obj/tests/proc" "$obj/arch/x86/boot" "$build/logs"
+touch "$obj/arch/x86/boot/bzImage"
+echo CONFIG_PROC_EXITHAND=y >"$obj/.config"
+echo proc:proc-exithand >"$obj/tests/kselftest-list.txt"
+echo "  CC      $CONFIG" >"$build/logs/kernel-$CONFIG-each.log"
+: >"$build/logs/selftests.log"
+# A compiler warns once.
+[ "$CONFIG" != "${WARNS:-}" ] || [ -e "$obj/built" ] ||
+	echo "kernel/fork.c:1:1: warning: $CONFIG" >>"$build/logs/kernel-$CONFIG-each.log"
+touch "$obj/built"
+[ "$CONFIG" != "${BREAKS:-}" ] || { echo "exithand: the kernel does not build: x" >&2; exit 11; }
+eval "${AT_BUILD:-}"
+"""
+MAKE = """\
+[ "$*" != "${*%C=2*}" ] && ! [ "${NO_SPARSE:-}" ] && echo "  CHECK   ../kernel/fork.c"
+echo "  CC      kernel/fork.o"
+echo "  CLIPPY L rust/kernel.o"
+"""
 
 
-@pytest.fixture(scope="session", name="tree")
-def three_patches(tmp_path_factory):
-    """Three patches: Rust code, C code with the option, a selftest."""
-    tree = tmp_path_factory.mktemp("each")
-    git(tree, "init", "-q", "-b", "exithand")
-    commit(tree, "base", **{
-        "kernel/fork.c": "int fork;\n", "rust/kernel/lib.rs": "//\n", "fs/proc/Kconfig": "menu\n"})
-    git(tree, "tag", "base")
-    commit(tree, "one", **{"rust/kernel/queue.rs": "// queue\n", "rust/bindings/helper.h": "//\n"})
-    commit(tree, "two", **{"kernel/fork.c": "int fork, more;\n", "fs/proc/Kconfig": "config\n"})
-    commit(tree, "three", **{"tools/testing/selftests/proc/proc-exithand.c": "int main;\n"})
-    git(tree, "tag", "applied")
-    return tree
+def series_of(tree, fork="int fork, more;\n", message="one"):
+    """Two patches: C code with the option, then a selftest."""
+    git(tree, "reset", "-q", "--hard", "base")
+    commit(tree, message, **{"kernel/fork.c": fork, "fs/proc/Kconfig": "config PROC_EXITHAND\n"})
+    commit(tree, "two", **{"tools/testing/selftests/proc/proc-exithand.c": "int main;\n"})
+    git(tree, "tag", "-f", "applied")
 
 
-@pytest.fixture(scope="session", name="gates")
-def all_gates():
-    listed = subprocess.run([TOP / "scripts/lib/gates"], check=True, capture_output=True, text=True).stdout
-    return [line.split("\t") for line in listed.splitlines()]
+@pytest.fixture(name="top")
+def small_series(tmp_path):
+    copy_harness(tmp_path, "lib/setup", "verbs/tree")
+    script(tmp_path / "scripts/lib/build", BUILD)
+    for name in ("clang", "ld.lld", "rustc", "rustfmt", "rustdoc", "bindgen", "sparse", "codespell",
+                 "sphinx-build", "qemu-system-x86_64", "clippy-driver"):
+        script(tmp_path / "cache/tools/bin" / name, '[ "$1" = --version ] || exec cat >/dev/null\necho 1.0\n')
+    script(tmp_path / "cache/tools/bin/make", MAKE)
+    tree = kernel(tmp_path / "build/linux", "base", **{
+        "kernel/fork.c": "int fork;\n", "fs/proc/Kconfig": "menu\n", "scripts/checkpatch.pl": "exit 0\n",
+        "scripts/checker-valid.sh": "echo 1\n", "scripts/get_maintainer.pl": "print 'a@localhost'\n"})
+    series_of(tree)
+    write(tmp_path / "tools-testing-selftests/proc/proc-exithand.c", "int main;\n")
+    return tmp_path
 
 
-@pytest.fixture(name="each")
-def each_fixture(tree, gates, tmp_path, monkeypatch):
-    import each as module
-    monkeypatch.setattr(module, "KEPT", tmp_path)
-    each = module.Each(tree, [module.Gate(*words) for words in gates])
-    each.patch = [each.base, *each.chosen]
-
-    def judge(number, gate, log, status=0, keep=False):
-        gate = next(g for g in each.gates if g.name == gate)
-        code, text, said = module.Each.judge(each, each.patch[number], gate, status, log.splitlines())
-        if keep:
-            each.keep(each.patch[number], gate, {"code": code, "text": text, "said": said})
-        return SimpleNamespace(code=code, text=text)
-    each.judge = judge
-    return each
+def run(top, code, **env):
+    """Run make each. Return {gate: its row of the table}, the table, and what it says meanwhile."""
+    done = verb(top, "verbs/each", code=code, **env)
+    rows = {line.split()[0]: line.split()[1:] for line in done.out.split("\n\n")[0].splitlines()}
+    return rows, done.out, done.err
 
 
-def test_plan(each):
-    plan = [(patch.number, gate.name) for patch, gate in each.plan()]
-    assert plan == sorted(plan, key=lambda p: p[0])
-    found = [[gate for n, gate in plan if n == number] for number in range(4)]
-    code = ["checkpatch", "maintainers", "kernel-doc", "rustfmt", "lint", "rustdoc", "default", "boots"]
-    assert found == [
-        ["kernel-doc", "lint", "rustdoc", "docs"], [*code, "rust-off"], [*code, "hand-off", "rust-off"],
-        ["checkpatch", "maintainers", "default", "boots", "tests", "hand-off", "rust-off", "allno", "proc-off",
-         "up", "rt", "arm64", "docs"]]
+def test_each(top):
+    rows, table, _ = run(top, 0)
+    assert [rows[gate] for gate in ("default", "hand-off", "lint", "tests", "arm64", "docs")] == [
+        ["ok", "ok"], ["ok", "ok"], ["ok", "-"], ["-", "ok"], ["-", "ok"], ["-", "ok"]]
+    assert table.endswith(" 0 failed\n") and (top / "build/results/each.txt").read_text() == table
+    # Gates that have passed do not run again.
+    _, again, said = run(top, 0)
+    assert again == table and "patch" not in said
+    # A gate runs again after a change of what it depends on.
+    series_of(top / "build/linux", message="ONE")
+    assert "1 of 1: patch 1, checkpatch" in run(top, 0)[2]
+    with (top / "qemu-config/demo").open("a") as demo:
+        demo.write("#\n")
+    assert "patch 1, default" in run(top, 0, PATCH="1")[2]
+    assert "give a number from 1 to 2" in run(top, 6, PATCH="3")[2]
 
 
-def test_table(each):
-    code, lines = each.table()
-    assert code == 6 and "FAIL  3 tests: was not run" in lines
-    for patch, gate in each.plan():
-        each.keep(patch, gate, {"code": 0, "text": "", "said": []})
-    code, lines = each.table()
-    assert code == 0 and each.plan() == [] and lines[-1].endswith(" 0 failed")
-    rows = {line.split()[0]: line.split()[1:] for line in lines[1:lines.index("")]}
-    assert [rows[gate] for gate in ("default", "hand-off", "tests")] == [
-        ["ok", "ok", "ok"], ["-", "ok", "ok"], ["-", "-", "ok"]]
-    # The gravest code counts. Failed gates run again.
-    each.judge(2, "default", "x.c:1:9: error: y", 11, keep=True)
-    each.judge(3, "checkpatch", "WARNING: x", keep=True)
-    code, lines = each.table()
-    assert code == 1 and "FAIL  2 default: x.c:1:9: error: y" in lines
-    assert [(patch.number, gate.name) for patch, gate in each.plan()] == [(2, "default"), (3, "checkpatch")]
+@pytest.mark.parametrize("env, code, rows, said", [
+    ({"PATCH": "2", "BREAKS": "rt", "KTAP": ""}, 7, {"rt": "FAIL", "up": "ok", "tests": "FAIL"},
+     "FAIL  2 rt: exithand: the kernel does not build"),
+    # The demonstration fails.
+    ({"PATCH": "1", "STATUS": "1"}, 1, {"boots": "FAIL", "default": "ok"}, "FAIL  1 boots: exithand: "),
+    ({"PATCH": "1", "NO_SPARSE": "1"}, 6, {"lint": "FAIL"}, "FAIL  1 lint: what the base says is not known"),
+    ({"PATCH": "1", "WARNS": "rust-off"}, 1, {"rust-off": "FAIL"}, "FAIL  1 rust-off: kernel/fork.c:1:1: ")])
+def test_failures(top, env, code, rows, said):
+    found, table, _ = run(top, code, **env)
+    assert {gate: found[gate] for gate in rows} == {gate: [cell] for gate, cell in rows.items()}, table
+    assert said in table
+    if code == 1:
+        # A gate that failed runs again. It does not forget a warning.
+        assert run(top, code, **env)[1] == table
+        assert run(top, 0, PATCH="1")[1].endswith(" 0 failed\n")
 
 
-LOG = "  CC      kernel/fork.o\n../kernel/fork.c:1:9: error: expected ';'\nmake: *** [x] Error 2\n"
+def test_the_series_changes_meanwhile(top):
+    """If the series changes meanwhile, the results of the old commits are not used for the new ones."""
+    tree = top / "build/linux"
+    series_of(tree, fork="does not build\n")
+    new = git(tree, "rev-parse", "HEAD").strip()
+    series_of(tree)
+    change = f'[ "$CONFIG" != default ] || git -C {tree} tag -f applied {new}'
+    run(top, None, AT_BUILD=change, PATCH="1")
+    assert git(tree, "rev-parse", "applied").strip() == new
+    assert run(top, 11, BREAKS="default", PATCH="1")[0]["default"] == ["FAIL"]
 
 
-@pytest.mark.parametrize("gate, log, status, code, text", [
+def test_ctrl_c(top):
+    """Ctrl-C while a guest runs leaves no directory of a run."""
+    each = start(top, "verbs/each", PATCH="2", GUEST=f"touch {top}/runs; exec sleep 30")
+    wait_for(top / "runs", each)
+    os.killpg(each.pid, signal.SIGINT)
+    done = end(each)
+    assert done.code in (130, -signal.SIGINT) and "Traceback" not in done.err
+    assert not list((top / "build").glob("run.*"))
+
+
+# -- the verdict on the log of a gate ---------------------------------------
+
+def judge(log, status=0, config="default", counts="all", number=1, base=None):
+    """Judge the log and the status of a gate. BASE is the result of the gate on the base."""
+    import each
+    gate = each.Gate("gate", "every", config, counts, "")
+    series, patch = SimpleNamespace(base=None, result=lambda *_: base), SimpleNamespace(number=number)
+    return each.Each.judge(series, patch, gate, status, log.splitlines())
+
+
+ERROR = "../kernel/fork.c:1:9: error: expected ';'"
+
+
+@pytest.mark.parametrize("log, status, gate, code, text", [
     # The table shows the error, not the warning before it.
-    ("default", "a.c:1:1: warning: b\n" + LOG, 11, 11, "../kernel/fork.c:1:9: error: expected ';'"),
-    ("boots", "said\nexithand: the guest died\nsaid\n", 5, 5, "exithand: the guest died"),
-    ("maintainers", "knows nobody\nmake: *** x\n", 1, 1, "knows nobody"),
-    *((gate, "", status, code, f"ends with {status} and says nothing")
-      for gate, status, code in (("boots", 4, 4), ("checkpatch", 4, 1), ("tests", 99, 1))),
+    (f"a.c:1:1: warning: b\n{ERROR}\nmake: *** [x] Error 2\n", 11, {}, 11, ERROR),
+    ("said\nexithand: the guest died\nsaid\n", 5, {"counts": "none"}, 5, "exithand: the guest died"),
+    ("knows nobody\nmake: *** x\n", 1, {"config": "none", "counts": "none"}, 1, "knows nobody"),
+    *(("", status, {"config": config}, code, f"ends with {status} and says nothing")
+      for status, config, code in ((4, "default", 4), (4, "none", 1), (99, "default", 1))),
     # verdict.py judges the output of the selftests.
-    ("tests", "a.c:1:2: warning: x", 0, 0, "")])
-def test_line_of_a_failure(each, gate, log, status, code, text):
-    done = each.judge(3, gate, log, status)
-    assert (done.code, done.text) == (code, text)
-
-
-@pytest.mark.parametrize("line, code", [
-    *((line, 1) for line in (
-        "fs/proc/base.c:1:2: warning: unused [-Wunused]", "warning: unused\n --> fs/a.rs:1:2", "ld.lld: warning: x",
-        "vmlinux.o: warning: objtool: x", "WARNING: modpost: x", ".config:1:warning: symbol x",
-        "x.c:1:2: error: not status 0")),
-    *((line, 0) for line in (
-        "  CC      lib/warning.o", "warning: `kernel` (lib) generated 2 warnings", "  cc -Wno-warning -Werror"))])
-def test_warning_is_a_failure(each, line, code):
-    done = each.judge(2, "default", f"  CC x.o\n{line}\n")
-    assert done.code == code and (not code or line.splitlines()[0] in done.text)
+    ("a.c:1:2: warning: x", 0, {"counts": "none"}, 0, ""),
+    *((f"  CC x.o\n{log}\n", 0, {}, 1, log.replace("\n", "")) for log in (
+        "fs/proc/base.c:1:2: warning: unused [-Wunused]", "warning: unused\n --> fs/a.rs:1:2",
+        "ld.lld: warning: x", "vmlinux.o: warning: objtool: x", "WARNING: modpost: x",
+        ".config:1:warning: symbol x", "x.c:1:2: error: not status 0")),
+    *((log, 0, {}, 0, "") for log in (
+        "  CC      lib/warning.o", "warning: `kernel` (lib) generated 2 warnings", "  cc -Wno-warning"))])
+def test_log(log, status, gate, code, text):
+    assert judge(log, status, **gate)[:2] == (code, text)
 
 
 OLD = "../kernel/fork.c:7:1: warning: no `x` at 0x10"
+DOC = "Warning: kernel/fork.c:8 no x"
 
 
-@pytest.mark.parametrize("gate, old, log, text", [
-    ("lint", OLD, OLD.replace(":7:", ":12:").replace("0x10", "0x20"), ""),
-    *(("lint", OLD, f"{OLD}\n{new}", new) for new in (
-        "../kernel/fork.c:7:1: warning: no `y`", "../kernel/exit.c:7:1: warning: no `x`",
-        "../kernel/fork.c:7:1: error: no `x` at 0x10")),
-    # A second warning of the same text counts, a repeated line does not.
-    ("lint", OLD, f"{OLD}\n{OLD.replace(':7:', ':9:')}", OLD.replace(":7:", ":9:")),
-    ("lint", OLD, f"{OLD}\n{OLD}", ""),
-    *(("kernel-doc", "Warning: kernel/fork.c:8 no x", f"Warning: kernel/fork.c:9 no {what}", text)
-      for what, text in (("x", ""), ("y", "Warning: kernel/fork.c:9 no y")))])
-def test_only_new_warnings_count(each, gate, old, log, text):
-    assert each.judge(2, gate, log).code == 6  # the base is not known
-    each.judge(0, gate, old, keep=True)
-    done = each.judge(2, gate, log)
-    assert (done.code, done.text) == (int(bool(text)), text)
+@pytest.mark.parametrize("old, log, new", [
+    (OLD, OLD.replace(":7:", ":12:").replace("0x10", "0x20"), ""), (DOC, DOC.replace("8", "9"), ""),
+    *((OLD, OLD, OLD.replace(old, new)) for old, new in (
+        ("`x`", "`y`"), ("fork", "exit"), ("warning", "error"),
+        # A second warning of the same text counts, a repeated line does not.
+        (":7:", ":9:"))),
+    (OLD, f"{OLD}\n{OLD}", ""), (DOC, "", DOC.replace("x", "y"))])
+def test_only_new_warnings_count(old, log, new):
+    log = f"{log}\n{new}"
+    assert judge(log, counts="new")[0] == 6  # the base is not known
+    code, _, said = judge(old, counts="new", number=0)
+    assert judge(log, counts="new", base={"code": code, "said": said})[:2] == (int(bool(new)), new)

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""lib.sh and setup, which all verbs use."""
+"""lib.sh and setup, which all verbs use, and make litmus."""
 
 import os
 import re
 import shutil
-import subprocess
-from types import SimpleNamespace
 
 import pytest
-from common import TOP, copy_harness, script, verb, write
+from common import copy_harness, script, verb, write
 
 
 def test_step_that_ends_at_once(tmp_path):
@@ -20,71 +18,87 @@ def test_step_that_ends_at_once(tmp_path):
 
 
 def test_compiler_cache_sees_a_file_inside_an_assembler_file(tmp_path):
-    script(tmp_path / "cache/tools/bin/bindgen", "")
+    copy_harness(tmp_path)
+    script(tmp_path / "scripts/compile", '. "${0%/*}/lib/lib.sh"\nkmake -C "$top"\n')
     write(tmp_path / "Makefile", "a.o: FORCE\n\t$(CC) -Wp,-MMD,a.d -D__ASSEMBLY__ -c -o a.o a.S\nFORCE:\n")
     write(tmp_path / "a.S", '.section .rodata\n.incbin "data"\n')
-    for data in ("first", "later"):
+    # The second compilation could come from the cache.
+    for data in ("first", "first", "later"):
         write(tmp_path / "data", data)
-        # The second compilation could come from the cache.
-        for _ in range(2):
-            done = subprocess.run(["bash", "-c", '. scripts/lib/lib.sh; kmake -C "$0"', tmp_path], cwd=TOP,
-                                  env=os.environ | {"EXITHAND_CACHE": str(tmp_path / "cache")},
-                                  capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
-            assert data.encode() in (tmp_path / "a.o").read_bytes()
+        verb(tmp_path, "compile", code=0)
+        assert data.encode() in (tmp_path / "a.o").read_bytes()
 
 
 # -- setup ------------------------------------------------------------------
 
-@pytest.fixture(name="setup")
-def setup_fixture(tmp_path):
-    """Run setup with these tools in the cache. If `path` is given, no other program is in PATH."""
-    def setup(path="", **tools):
-        copy_harness(tmp_path)
-        for name, text in {"bindgen": "echo bindgen 0.72.1", **tools}.items():
-            write(tmp_path / "cache/tools/bin" / name, f"#!{shutil.which('bash')}\n{text}\n", 0o755)
-        env = {}
-        if path:
-            (tmp_path / "bin").mkdir()
-            for name in path.split():
-                (tmp_path / "bin" / name).symlink_to(shutil.which(name))
-            env["PATH"] = str(tmp_path / "bin")
-        done = verb(tmp_path, "lib/setup", **env)
-        assert done.code == 6, done.err
-        return SimpleNamespace(said=done.err, downloaded=list((tmp_path / "cache/tools").glob("*virtme*")))
-    return setup
-
-
 RETRY = ("WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after"
          " connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED]'))':"
          " /simple/virtme-ng/\n")
-NO_VERSION = """\
-ERROR: Could not find a version that satisfies the requirement virtme-ng==1.42 (from versions: none)
-ERROR: No matching distribution found for virtme-ng==1.42
+NO_VERSION = ("ERROR: Could not find a version that satisfies the requirement virtme-ng==1.42\n"
+              "ERROR: No matching distribution found for virtme-ng==1.42\n")
+PYTHON = """\
+mkdir -p $3/bin
+printf '#!/bin/sh\\ncat <<END\\n%sEND\\nexit 1\\n' "$SAYS" >$3/bin/pip
+chmod +x $3/bin/pip
 """
+NO_ROOT = {"id": "echo 1000", "apt-get": "echo no; exit 1",
+           "dpkg-query": "printf 'installed %s\\n' git perl"}
 
 
-@pytest.mark.parametrize("said, why", [
-    (NO_VERSION, "virtme-ng 1.42: ERROR: Could not find a version"),
-    (RETRY * 2 + NO_VERSION, "virtme-ng 1.42: SSLError(SSLCertVerificationError(1, '[SSL: CERT")])
-def test_error_of_pip(setup, said, why):
-    pip = f"#!/bin/sh\ncat <<'END'\n{said}END\nexit 1\n"
-    done = setup(python3=f"mkdir -p $3/bin; cat >$3/bin/pip <<'EOF'\n{pip}EOF\nchmod +x $3/bin/pip")
-    assert why in done.said.splitlines()[-1]
+@pytest.mark.parametrize("path, tools, says, error", [
+    ("", {"python3": PYTHON}, RETRY + NO_VERSION, r"virtme-ng 1.42: SSLError\(SSLCertVerificationError\(1, "),
+    # Without apt, one line names all missing commands before setup does anything.
+    ("bash dirname cat mkdir git sha256sum nproc", {"rustc": "", "clang": ""}, "",
+     "^exithand: these commands are missing: (?!.*(rustc|clang|git) ).* file .*ip .*python3 .*ld.lld .*\n$"),
+    # With apt but without root, one line names all missing packages.
+    ("", NO_ROOT, "",
+     "^exithand: these packages are missing: .* file .* iproute2 .* python3 .*as root:.*\n$")])
+def test_setup(tmp_path, path, tools, says, error):
+    """Run setup with these tools in the cache. If `path` is given, no other program is in PATH."""
+    copy_harness(tmp_path)
+    for name, text in {"bindgen": "echo bindgen 0.72.1", **tools}.items():
+        write(tmp_path / "cache/tools/bin" / name, f"#!{shutil.which('bash')}\n{text}\n", 0o755)
+    (tmp_path / "bin").mkdir()
+    for name in path.split():
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    done = verb(tmp_path, "lib/setup", code=6, SAYS=says,
+                PATH=str(tmp_path / "bin") if path else os.environ["PATH"])
+    assert re.search(error, done.err), done.err
+    assert says or not list((tmp_path / "cache/tools").glob("*virtme*"))
 
 
-def test_tools_are_missing(setup):
-    """Without apt, one line names all missing commands before setup does anything."""
-    done = setup("bash dirname cat mkdir git sha256sum nproc", rustc="", clang="")
-    assert done.said.count("\n") == 1 and not done.downloaded
-    for name in ("python3", "qemu-system-x86_64", "ip", "file", "ld.lld"):
-        assert re.search(rf"commands are missing: .*\b{name}\b", done.said)
-    assert not re.search(r"\b(rustc|clang|git|bindgen)\b", done.said)
+# -- make litmus ------------------------------------------------------------
+
+HERD = 'echo "Observation $name Never 0 3"'
+# test: (the result that its file states, the commands that replace herd7)
+LITMUS = {
+    "a-never": ("Result: Never", HERD),
+    "b-sometimes": ("Result: Sometimes", HERD.replace("Never 0", "Sometimes 1")),
+    "other": ("Result: Sometimes", HERD),
+    "says-nothing": ("", HERD), "silent": ("Result: Never", ":"),
+    "says-two": ("Result: Never\n * Result: Sometimes", HERD),
+    "dies-late": ("Result: Never", HERD + "; exit 2"),
+    "warns": ("Result: Never", HERD + "; echo Warning >&2"),
+    "races": ("Result: Never", HERD + "; echo Flag data-race"),
+    "impossible": ("Result: Never", HERD.replace(" 0 3", " 0 0")),
+    "another-test": ("Result: Never", HERD.replace("$name", "b")),
+}
 
 
-def test_packages_are_missing(setup):
-    """With apt but without root, one line names all missing packages."""
-    done = setup(id="echo 1000", **{"apt-get": "echo no; exit 1",
-                                    "dpkg-query": "printf 'installed %s\\n' git perl"})
-    assert done.said.count("\n") == 1 and not done.downloaded
-    assert re.search("packages are missing: .* file .* iproute2 .* python3 .*as root:", done.said)
+@pytest.mark.parametrize("code, number, last", [
+    (0, 2, "2 passed, 0 failed"), (1, 11, "2 passed, 9 failed"), (7, 0, "0 passed, 0 failed")])
+def test_litmus(tmp_path, code, number, last):
+    copy_harness(tmp_path, "lib/setup", "verbs/tree")
+    tests = dict([*LITMUS.items()][:number])
+    cases = "".join(f"{name}) {herd} ;;\n" for name, (_, herd) in tests.items())
+    script(tmp_path / "cache/tools/bin/herd7", '[ "$1" != -version ] || exec echo 7.58\n'
+           f'name=$(basename "$3" .litmus)\ncase $name in\n{cases}esac\n')
+    write(tmp_path / "build/linux/tools/memory-model/linux-kernel.cfg", "\n")
+    for name, (result, _) in tests.items():
+        write(tmp_path / f"scripts/litmus/{name}.litmus", f"C {name}\n\n(*\n * {result}\n *)\n")
+    done = verb(tmp_path, "verbs/litmus", code=code)
+    assert (tmp_path / "build/results/litmus.txt").read_text() == done.out
+    lines = done.out.splitlines()
+    assert lines[-1] == last
+    assert [line.split()[:2] for line in lines[:-1]] == [
+        ["ok" if name in ("a-never", "b-sometimes") else "FAIL", f"{name}:"] for name in sorted(tests)]
