@@ -4,18 +4,17 @@
 
 usage: verdict.py exec|run|test|kunit --dir DIR --vm-end N --results DIR [--config NAME]
 
-DIR has the files of vm.py (console.log, status, end). For `test` and `kunit`, it also has
-test.ktap; for `kunit`, `ours`, the tests that must have run. A missing file is an error.
+DIR has the files of vm.py (console.log, status, end), and N is its exit code. For `test`
+and `kunit`, DIR also has test.ktap; for `kunit`, `ours`, the tests that must have run. A
+missing file is an error.
 """
 
 import argparse
 import fcntl
-import fnmatch
 import json
 import re
 import shutil
 import time
-from collections import Counter
 from pathlib import Path
 
 import harness
@@ -42,7 +41,6 @@ LEAK_MARK = "exithand: looked for leaks"
 OURS = "proc-exithand"
 # The files of a run in build/results/.
 KEPT = ("console.log", "test.ktap")
-STATUS = {"ended": 0, "hung": 4, "died": 5, "not started": 6}
 # The beginning of a kernel line on the console. With console_msg_format=syslog, the
 # kernel puts <N> before each line: N is eight times the facility, plus the level. Only
 # the kernel has facility 0. A line that user space writes to /dev/kmsg has another one.
@@ -53,11 +51,8 @@ KERNEL = re.compile(r"<[0-7]>|^(?=\[ *\d+\.\d+\])|(?=\*\* \d+ printk messages dr
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 
 
-def entries(name, fields, read_as=str):
-    """Return the entries of one of our lists, with that number of fields each.
-
-    A field is a regular expression; the last of several is the reason.
-    """
+def entries(name, fields):
+    """Return the entries of one of our lists: an expression and, in a list of two fields, a reason."""
     found = []
     try:
         for line in (LISTS / name).read_text().splitlines():
@@ -65,7 +60,8 @@ def entries(name, fields, read_as=str):
             if line.strip() and not line.startswith("#"):
                 if len(parts) != fields or not all(part.strip() for part in parts):
                     raise ValueError(f"an entry needs {fields} fields, the last one a reason: {parts[0]}")
-                found.append([re.compile(read_as(p)) for p in parts[:fields - 1] or parts] + parts[-1:])
+                re.compile(parts[0])
+                found.append(parts)
     except (OSError, re.error, ValueError) as error:
         raise Problem(f"cannot read {name}: {error}") from error
     return found
@@ -79,37 +75,20 @@ def kernel_lines(directory):
     return lines + read(directory / "leaks").splitlines()
 
 
-def reports(lines):
-    """Return [(first, last, reason)]: the reports that splat-reports excuses.
-
-    A report without an end is a complaint, and so is one that matches the entry's third
-    expression.
-    """
-    kinds, found, i = entries("splat-reports", 4), [], 0
-    while i < len(lines):
-        for begin, end, complaint, reason in kinds:
-            if not begin.search(lines[i]):
-                continue
-            last = next((n for n in range(i + 1, len(lines)) if end.search(lines[n])), None)
-            if last is not None and not any(complaint.search(t) for t in lines[i:last + 1]):
-                found.append((i, last, reason))
-                i = last
-                break
-        i += 1
-    return found
-
-
 def splats(lines):
     """Return the indexes of the lines that are complaints of the kernel."""
-    deny = [deny for deny, _ in entries("splat-deny", 1)]
-    allow = [allow for allow, _ in entries("splat-allow", 2)]
-    if not deny:
+    deny = re.compile("|".join(expression for expression, in entries("splat-deny", 1)))
+    if not deny.pattern:
         raise Problem("splat-deny is empty")
-    # Other lines within a report still count: another CPU may have printed them.
-    quiet = {n for first, last, _ in reports(lines) for n in range(first, last + 1)
-             if n == first or "Call Trace:" in lines[n]}
-    return [i for i, line in enumerate(lines) if i not in quiet
-            and any(d.search(line) for d in deny) and not any(a.search(line) for a in allow)]
+    text = "\n".join(lines)
+    for allow, reason in entries("splat-allow", 2):
+        # Of an allowed report of several lines, only the first line and `Call Trace:` are
+        # allowed: another CPU may have printed the others.
+        text, count = re.subn(f"^.*(?:{allow})", lambda report: re.sub("^.*|Call Trace:", "", report[0]),
+                              text, flags=re.MULTILINE)
+        if count:
+            say(f"== {count} reports on the console that are no complaints: {reason}")
+    return [i for i, line in enumerate(text.split("\n")) if deny.search(line)]
 
 
 def parse_ktap(lines):
@@ -163,13 +142,6 @@ def judge_ktap(text):
     return tests, short
 
 
-def own_skips(tests, ours):
-    allowed = [name for name, _ in entries("skip-allow", 2, fnmatch.translate)]
-    return [t for t in tests if t["result"] == "skip"
-            and (t["name"] in ours or t["name"].startswith(f"proc/{OURS}"))
-            and not any(name.fullmatch(t["name"]) for name in allowed)]
-
-
 def show(lines, limit=14):
     for line in lines[:limit]:
         say("    " + line.rstrip())
@@ -179,27 +151,22 @@ def judge(args):
     """Return ([(exit code, text)], summary), and print the details."""
     console = read(args.dir / "console.log")
     kernel = kernel_lines(args.dir)
-    end = (read(args.dir / "end").split("\n") + ["", "", ""])[:3]
+    *_, accel, seconds = ["", "0", *read(args.dir / "end").split()]
     status = read(args.dir / "status").strip()
     summary = {"kind": args.kind, "config": args.config, "kernel": read(args.dir / "uname").strip(),
-               "accel": end[1], "vm_seconds": float(end[2] or 0), "vm_end": end[0],
+               "accel": accel, "vm_seconds": float(seconds), "vm_end": args.vm_end,
                "status": int(status) if status.lstrip("-").isdigit() else None}
     wrong = []
 
     if console.strip() and not any(STAMP.match(line) for line in kernel):
         wrong.append((6, "no line of the console has the kernel's time stamp: which are the kernel's?"))
     bad = splats(kernel)
-    summary["reports"] = [{"reason": reason, "text": kernel[first:last + 1]}
-                          for first, last, reason in reports(kernel)]
-    for reason, count in Counter(r["reason"] for r in summary["reports"]).items():
-        say(f"== {count} reports on the console that are no complaints: {reason}")
     if bad:
         wrong.append((3, "the kernel complained: " + kernel[bad[0]].strip()))
         show(kernel[bad[0]:], 20)
-    if args.vm_end or end[0] != "ended":
-        code = args.vm_end or STATUS.get(end[0], 6)
-        code = code if code in CODES else 6
-        wrong.append((code, CODES[code] + (f", {end[2]} s" if code == 4 else "")))
+    if args.vm_end:
+        code = args.vm_end if args.vm_end in CODES else 6
+        wrong.append((code, CODES[code] + (f", {seconds} s" if code == 4 else "")))
         if not bad:
             say("    the end of its console:")
             show(console.splitlines()[-12:])
@@ -213,7 +180,8 @@ def judge(args):
     if args.kind in ("test", "kunit"):
         tests, short = judge_ktap(read(args.dir / "test.ktap"))
         ours = read(args.dir / "ours").split()
-        skipped = own_skips(tests, ours)
+        skipped = [t for t in tests if t["result"] == "skip"
+                   and (t["name"] in ours or t["name"].startswith(f"proc/{OURS}"))]
         lost = [name for name in ours if name not in {t["name"] for t in tests}]
         if args.kind == "kunit" and lost == ours:
             wrong.append((7, f"{CODES[7]}: none of our tests in the kernel"))
@@ -234,7 +202,7 @@ def judge(args):
         if summary["fail"]:
             wrong.append((1, f"{summary['fail']} tests failed"))
         if skipped:
-            wrong.append((10, f"{len(skipped)} tests of ours were skipped without a reason in skip-allow"))
+            wrong.append((10, f"{len(skipped)} tests of ours were skipped"))
     elif args.kind == "run" and summary["status"]:
         wrong.append((1, f"the demonstration ended with status {summary['status']}"))
     wrong.sort(key=lambda w: list(CODES).index(w[0]))
