@@ -64,11 +64,6 @@ def main():
     if 3 in patched.codes - base.codes:
         wrong.append("patched: the kernel complained; the base did not")
 
-    for s in selected:
-        both = Counter(f"{old or 'not there'}" + (f" -> {new}" if old != new else "")
-                       for name, (old, new) in pairs.items()
-                       if new and OURS not in name and f"{programs[name]}:".startswith(f"{s}:"))
-        lines.append(f"{s}: " + ", ".join(f"{count} {results}" for results, count in sorted(both.items())))
     lines += [f"fails on both: {name}" for name, (_, new) in pairs.items()
               if new == "fail" and name not in worse]
     lines += [f"WORSE: {text}" for text in wrong]
