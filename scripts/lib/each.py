@@ -15,7 +15,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +32,6 @@ FILES = {
     "every": r"",
     "last": r"$",
     "code": r"(?!Documentation/|tools/testing/).*\.(c|h|rs)$",
-    "docs": r"Documentation/",
     "option": r"fs/proc/Kconfig$",
     "test": r"tools/testing/selftests/proc/proc-exithand",
 }
@@ -49,7 +47,7 @@ class Gate(NamedTuple):
 
     def applies(self, patch):
         files = patch.series if self.patches in ("option", "test") else patch.touched
-        return (patch.is_last and self.patches in ("last", "docs")
+        return (patch.is_last and self.patches == "last"
                 or any(re.match(FILES[self.patches], file) for file in files))
 
 
@@ -82,22 +80,23 @@ class Each:
         commits = tree.series(self.tip)
         if not commits:
             raise Problem("there are no patches in patches/; restore them with git")
-        if only and not (only.isdigit() and 1 <= int(only) <= len(commits)):
-            raise Problem(f"PATCH={only}: give a number from 1 to {len(commits)}")
         self.base = Patch(tree, 0, tree.commit_id("base"), self.tip)
-        self.chosen = [Patch(tree, i, c, self.tip) for i, c in enumerate(commits, 1)
-                       if not only or i == int(only)]
+        self.chosen = [Patch(tree, i, c, self.tip) for i, c in enumerate(commits, 1) if only in ("", str(i))]
+        if not self.chosen:
+            raise Problem(f"PATCH={only}: give a number from 1 to {len(commits)}")
         self.gates, self.harness = gates, read(KEPT / "made-with")
 
     def file(self, gate, patch):
-        what = [gate.name, self.harness, *patch.trees]
-        if gate.name == "checkpatch":
-            what.append(patch.message)
+        what = [gate.name, self.harness, *patch.trees, patch.message if gate.name == "checkpatch" else ""]
         return KEPT / f"{gate.name}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]}.json"
 
     def result(self, gate, patch):
-        text = read(self.file(gate, patch))
-        return json.loads(text) if text else None
+        return json.loads(read(self.file(gate, patch)) or '{"code": 6, "text": "was not run"}')
+
+    def keep(self, patch, gate, code, text, said=()):
+        new = KEPT / "new"
+        new.write_text(json.dumps({"code": code, "text": text, "said": said}))
+        new.replace(self.file(gate, patch))
 
     def plan(self):
         """Return [(patch, gate)] without a good result."""
@@ -106,12 +105,11 @@ class Each:
                 return gate.applies(patch)
             return gate.counts == "new" and any(map(gate.applies, self.chosen))
         return [(patch, gate) for patch in (self.base, *self.chosen) for gate in self.gates
-                if wanted(patch, gate) and (self.result(gate, patch) or {"code": 6})["code"]]
+                if wanted(patch, gate) and self.result(gate, patch)["code"]]
 
     def run(self):
         todo = self.plan()
         for i, (patch, gate) in enumerate(todo, 1):
-            start = time.monotonic()
             status = subprocess.call(
                 [TOP / "scripts/lib/gates", gate.name, f"{i} of {len(todo)}: {patch.name}, {gate.name}"],
                 env=dict(os.environ, commit=patch.commit, number=str(patch.number), tip=self.tip))
@@ -119,8 +117,7 @@ class Each:
                 sys.exit(status if status > 0 else 128 - status)
             lines = read(LOGS / f"each-{patch.number}-{gate.name}.log").splitlines()
             code, text, said = self.judge(patch, gate, status, lines)
-            self.keep(patch, gate, {"code": code, "text": text, "said": said,
-                                    "seconds": round(time.monotonic() - start)})
+            self.keep(patch, gate, code, text, said)
             if code:
                 say(f"   FAIL {patch.number or 'base'} {gate.name}: {text}")
             else:
@@ -128,109 +125,68 @@ class Each:
 
     def judge(self, patch, gate, status, lines):
         """Return (exit code, the complaint to show, all complaints) of a gate's log and status."""
-        found = diagnostics(lines)
-        said = sorted(d["what"] for d in found)
+        found = complaints(lines)
+        said = [plain(line) for line in found]
         if gate.counts == "new" and patch.number:
             of_base = self.result(gate, self.base)
-            if not of_base or of_base["code"]:
+            if of_base["code"]:
                 return 6, "what the base says is not known", []
             # A complaint is new if it is more frequent than on the base.
-            known, new = Counter(of_base["said"]), []
-            for one in found:
-                if known[one["what"]]:
-                    known[one["what"]] -= 1
-                else:
-                    new.append(one)
-            found = new
-        errors = [d for d in found if d["error"] and status]
+            new = Counter(said) - Counter(of_base["said"])
+            found = [line for line in found if plain(line) in new]
+        errors = [line for line in found if status and not re.search("warning: ", line, re.IGNORECASE)]
         if gate.counts == "none" or not patch.number:
             found = errors
         # Show an error rather than the warnings before it.
-        text = (errors or found or [{"line": ""}])[0]["line"]
+        text = (errors or found or [""])[0]
         if status:
             has_code = gate.config not in ("none", "lint") and status in verdict.CODES
             return (status if has_code else 1,
                     text or last_words(lines) or f"ends with {status} and says nothing", said)
         return int(bool(found)), text, said
 
-    def keep(self, patch, gate, result):
-        file = self.file(gate, patch)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps({"patch": patch.number, "commit": patch.commit,
-                                   "gate": gate.name, **result}) + "\n")
-        new.replace(file)
-
     def table(self):
         """Return (exit code, lines)."""
-        width = max(len(gate.name) for gate in self.gates)
-
         def row(name, cells):
-            return "  ".join([f"{name:<{width}}"] + [f"{cell:<4}" for cell in cells]).rstrip()
+            return f"{name:<11}  {'  '.join(f'{cell:<4}' for cell in cells)}".rstrip()
         lines, wrong, codes, count = [row("", [p.number for p in self.chosen])], [], set(), Counter()
         for gate in self.gates:
             cells = []
             for patch in self.chosen:
-                known = self.result(gate, patch) or {"code": 6, "text": "was not run"}
+                known = self.result(gate, patch)
                 cells.append("-" if not gate.applies(patch) else "FAIL" if known["code"] else "ok")
                 if cells[-1] == "FAIL":
                     codes.add(known["code"])
                     wrong.append(f"FAIL  {patch.number} {gate.name}: {known['text']}")
             lines.append(row(gate.name, cells))
             count.update(cells)
-        lines += [""] + [f"{gate.name:<{width}}  {gate.says}" for gate in self.gates]
-        lines += [""] + [f"{patch.number:>{width}}  {patch.subject}" for patch in self.chosen]
-        lines += [""] + wrong + [f"{count['ok']} ok, {count['-']} do not apply, {count['FAIL']} failed"]
+        lines += ["", *(row(gate.name, [gate.says]) for gate in self.gates)]
+        lines += ["", *(f"{patch.number:>11}  {patch.subject}" for patch in self.chosen)]
+        lines += ["", *wrong, f"{count['ok']} ok, {count['-']} do not apply, {count['FAIL']} failed"]
         return min(codes, key=list(verdict.CODES).index, default=0), lines
 
 
 # -- logs -------------------------------------------------------------------
 
+COMPLAINT = re.compile(r"\b(warning|error|severe|critical)(\[\w+\])?: ", re.IGNORECASE)
 SUMMARY = re.compile(r"(warning|error): (`[^`]*`.* generated \d+|\d+ warnings? emitted"
                      r"|aborting due to|could not compile)|make.*: \*\*\* ")
-PLACES = [
-    # clang, sparse, Sphinx
-    re.compile(r"(?P<file>[^\s:]+\.\w+):(?:\d+:)*(?:\w+:)? *"
-               r"(?P<kind>(?:fatal )?error|warning|severe|critical): (?P<text>.*)", re.IGNORECASE),
-    # kernel-doc
-    re.compile(r"(?P<kind>Warning|Error): (?P<file>[^\s:]+\.\w+):\d+ (?P<text>.*)"),
-    # linkers, rustc and others; rustc prints the place in one of the next lines
-    re.compile(r"(?P<file>)(?P<text>.*?\b(?P<kind>warning|error)(?:\[\w+\])?: .*)", re.IGNORECASE),
-]
-RUST_PLACE = re.compile(r"\s*--> (?P<file>[^\s:]+):\d+:\d+")
 
 
-def plain(path):
-    """Return a file's path relative to the tree; compilers run in an object directory."""
-    return re.sub(r"^(?:.*/linux-each/)?(?:\.{1,2}/)*(?:obj-[\w-]+/)?", "", path)
+def complaints(lines):
+    """Return all warnings and errors. Compilers repeat a warning in a header; it counts once."""
+    return list(dict.fromkeys(line.strip() for line in lines
+                              if COMPLAINT.search(line) and not SUMMARY.match(line.strip())))
 
 
-def diagnostics(lines):
-    """Return all warnings and errors, each with the `line` to show, and `what`.
-
-    `what` has no line numbers, so it does not depend on the lines around it. Compilers
-    repeat a warning in a header; it counts once.
-    """
-    found = {}
-    for i, line in enumerate(lines):
-        line = line.strip()
-        match = next(filter(None, (place.match(line) for place in PLACES)), None)
-        if not match or SUMMARY.match(line):
-            continue
-        file, shown = plain(match["file"]), line
-        if re.match(r"(warning|error)(\[\w+\])?: ", line):
-            place = next(filter(None, map(RUST_PLACE.match, lines[i + 1:i + 8])), None)
-            if place:
-                file, shown = plain(place["file"]), f"{line} {place[0].strip()}"
-        kind = "warning" if match["kind"].lower() == "warning" else "error"
-        what = f"{file}: {kind}: " + re.sub(r"\b0x[0-9a-f]+\b|\b\d+\b", "N", match["text"])
-        found.setdefault(shown, {"file": file, "what": what, "error": kind == "error", "line": shown})
-    return list(found.values())
+def plain(line):
+    """Return the line without numbers, so that it does not depend on the lines around it."""
+    return re.sub(r"\b0x[0-9a-f]+\b|\b\d+\b", "N", line)
 
 
 def last_words(lines):
-    said = [line.strip() for line in lines if line.strip()]
-    ours = [line for line in said if line.startswith("exithand: ")]
-    return (ours or [line for line in said if not SUMMARY.match(line)] or said or [""])[-1]
+    said = [line.strip() for line in lines if line.strip() and not SUMMARY.match(line.strip())]
+    return ([line for line in said if line.startswith("exithand: ")] or said or [""])[-1]
 
 
 def main():

@@ -267,6 +267,8 @@ kmake() {
 		args+=("${tool#*:}=$(command -v "${tool%:*}" || true)")
 	done
 	[ "$CONFIG" != arm64 ] || args+=(ARCH=arm64)
+	# make each judges single lines.
+	[ -z "$EACH" ] || args+=(KRUSTFLAGS=--error-format=short)
 	# ccache's depend mode does not see files that .incbin includes: an old kernel
 	# would end up in the bzImage. The namespace excludes objects of that mode.
 	CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G} CCACHE_NOHASHDIR=1 \
