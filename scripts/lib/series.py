@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Keep the three forms of the series alike: patches/, the source folders, a kernel tree.
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Judge a run of the virtual machine by the files that it left.
 
@@ -151,10 +150,9 @@ def judge(args):
     """Return ([(exit code, text)], summary), and print the details."""
     console = read(args.dir / "console.log")
     kernel = kernel_lines(args.dir)
-    *_, accel, seconds = ["", "0", *read(args.dir / "end").split()]
     status = read(args.dir / "status").strip()
     summary = {"kind": args.kind, "config": args.config, "kernel": read(args.dir / "uname").strip(),
-               "accel": accel, "vm_seconds": float(seconds), "vm_end": args.vm_end,
+               "guest": read(args.dir / "end").split(), "vm_end": args.vm_end,
                "status": int(status) if status.lstrip("-").isdigit() else None}
     wrong = []
 
@@ -166,7 +164,7 @@ def judge(args):
         show(kernel[bad[0]:], 20)
     if args.vm_end:
         code = args.vm_end if args.vm_end in CODES else 6
-        wrong.append((code, CODES[code] + (f", {seconds} s" if code == 4 else "")))
+        wrong.append((code, CODES[code]))
         if not bad:
             say("    the end of its console:")
             show(console.splitlines()[-12:])
@@ -247,7 +245,7 @@ def main():
         say(f"exithand: {text}")
     if wrong:
         kept = [name for name in KEPT if (args.dir / name).exists()]
-        say(f"exithand: see {', '.join([*kept, 'summary.json'])} in build/results/")
+        say(f"   see {', '.join([*kept, 'summary.json'])} in build/results/")
     if "pass" in summary:
         print(f"{summary['pass']} passed, {summary['fail']} failed, {summary['skip']} skipped")
     return summary["exit"]

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Boot a kernel in virtme-ng and run a script in it.
 
@@ -76,8 +75,6 @@ def pump(source, target):
 
 def boot(args, accel, quiet=False):
     """Run the guest; return ENDED, HUNG, DIED or FAILED."""
-    for name in ("console.log", "leaks", "status", "end"):
-        (args.dir / name).unlink(missing_ok=True)
     command = vng_command(args, accel)
     if os.environ.get("V") == "1" and not quiet:
         say("== " + " ".join(command))
@@ -156,14 +153,6 @@ def read_status(directory):
         return None
 
 
-def opens(device):
-    try:
-        os.close(os.open(device, os.O_RDWR))
-        return True
-    except OSError:
-        return False
-
-
 def accelerator(args):
     """Return `kvm` or `tcg`, as ACCEL says. For `auto`, boot a guest to find out.
 
@@ -181,7 +170,7 @@ def accelerator(args):
     known = read(memo).split()
     if known[1:] == [this_boot]:
         return known[0]
-    works = opens("/dev/kvm")
+    works = os.access("/dev/kvm", os.R_OK | os.W_OK)
     if works:
         with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
             (Path(tmp) / "cmd").write_text("exit 0\n")

@@ -110,7 +110,7 @@ def test_kernel_that_dies_under_kvm(top, monkeypatch, guest, found, known):
     """An oops in the probe does not make vm.py remember that KVM does not work."""
     import vm
     monkeypatch.setattr(vm, "TOP", top)
-    monkeypatch.setattr(vm, "opens", lambda device: True)
+    monkeypatch.setattr(vm.os, "access", lambda *_: True)
     monkeypatch.setattr(vm, "PROBE_SECONDS", 3)
     for name, value in (("PATH", f"{top}/cache/tools/bin:{os.environ['PATH']}"), ("GUEST", guest),
                         ("CONSOLE", CONSOLE), ("ACCEL", "auto")):
