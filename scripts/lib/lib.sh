@@ -180,15 +180,12 @@ install_venv() {
 		lock "$tools/lock" "another run that installs tools"
 		[ ! -f "$dir/done" ] || exit 0
 		rm -rf "$dir"
-		step "${dir##*/}" "installing ${*//==/ }" fill_venv "$dir" "$@" ||
+		# shellcheck disable=SC2016 # sh expands it
+		step "${dir##*/}" "installing ${*//==/ }" \
+			sh -c 'python3 -m venv "$0" && "$0/bin/pip" install -q --disable-pip-version-check "$@"' "$dir" "$@" ||
 			die "cannot install ${*//==/ }: $(why); see build/logs/${dir##*/}.log"
 		touch "$dir/done"
 	) || exit
-}
-
-fill_venv() {
-	python3 -m venv "$1" &&
-		"$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
 }
 
 # version_at_least MINIMUM TEXT: compare with the first version number in TEXT.
