@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How an opener of /proc/<pid>/exithand gets the watch of the process. This is
- * the counterpart of exithand_notify() in the exit path.
+ * The C half of /proc/<pid>/exithand. exithand_attach() is the counterpart of
+ * exithand_notify() in the exit path.
  */
 #include <linux/err.h>
 #include <linux/exithand.h>
@@ -54,8 +54,8 @@ struct exithand_watch *exithand_find(const struct inode *inode)
 
 	/*
 	 * Without this, a reaped process could pass for a live thread. Pairs with
-	 * tasklist_lock: exit_notify() sets exit_state under it, in a section that
-	 * precedes the one of __unhash_process().
+	 * tasklist_lock: exit_notify() sets exit_state under it, in an earlier
+	 * section than __unhash_process().
 	 */
 	smp_rmb();
 
@@ -74,7 +74,8 @@ struct exithand_watch *exithand_find(const struct inode *inode)
  *
  * exithand_notify() holds tasklist_lock for writing:
  *
- * - If this function gets the lock first, exithand_notify() sees the flag.
+ * - If this function gets the lock first, exithand_notify() sees
+ *   exithand_is_interested.
  * - If exithand_notify() gets it first, this function sees the exit, and sets the
  *   latch of @new before anyone else can find it.
  *
@@ -113,7 +114,7 @@ struct exithand_watch *exithand_attach(const struct inode *inode,
 		return smp_load_acquire(&sig->exithand);
 	}
 
-	/* exithand_notify() reads this after it has waited for our lock. */
+	/* exithand_notify() reads this under tasklist_lock, after this section. */
 	sig->exithand_is_interested = !exited;
 	return new;
 }
@@ -148,7 +149,8 @@ bool exithand_may_see_status(const struct inode *inode)
  *
  * Tgid is the PID in the pid namespace of the procfs that fdinfo is read in: 0 if
  * the process has none there, -1 once it has been reaped. NStgid adds the PIDs in
- * the namespaces below. User space takes a file with a Pid line for a pidfd.
+ * the namespaces below. No line is named Pid: user space would take the file for a
+ * pidfd.
  *
  * The inode has the PID in signal->pids[PIDTYPE_TGID], which only fork sets. A
  * non-leader exec replaces the tasks of this PID without leaving a list empty.

@@ -61,11 +61,11 @@ use glue::Process;
 struct Watch {
     #[pin]
     waiters: WaitQueue,
-    /// [`NOT_EXITED`], or the `wait(2)` status for good.
+    /// [`NOT_EXITED`] until the exit, then the `wait(2)` status.
     latch: Atomic<i64>,
 }
 
-/// No `wait(2)` status. Such a status is a [`c_int`], and that of a kernel thread can be negative.
+/// Never a `wait(2)` status: a status is a [`c_int`]. A kernel thread's can be negative.
 const NOT_EXITED: i64 = i64::MIN;
 
 impl Watch {

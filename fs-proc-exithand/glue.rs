@@ -159,7 +159,7 @@ unsafe extern "C" fn exithand_open(
     0
 }
 
-/// Borrows what an open file owns.
+/// Borrows the private data of an open file.
 ///
 /// # Safety
 ///

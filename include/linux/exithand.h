@@ -30,15 +30,15 @@ void exithand_watch_put(struct exithand_watch *watch);
  *
  * - The threads wrote it under siglock, or in zap_pid_ns_processes() without,
  *   and each of them then took tasklist_lock for writing in exit_notify(). This
- *   includes a signal that a thread releases in do_sigaction().
+ *   includes a timer signal that do_sigaction() requeues.
  * - A signal from elsewhere does not write it once SIGNAL_GROUP_EXIT is set and
  *   core_state is NULL: see prepare_signal(). coredump_finish() cleared
  *   core_state before the dumping thread exited.
- * - wait_task_stopped() needs SIGNAL_STOP_STOPPED, which SIGNAL_GROUP_EXIT
- *   replaced.
+ * - wait_task_stopped() clears it only with SIGNAL_STOP_STOPPED, which
+ *   SIGNAL_GROUP_EXIT replaced.
  *
- * A leader that make_task_dead() gives up after a second oops may have done none
- * of this. Its status is then not reliable.
+ * A leader that oopses in do_exit() may never reach exit_notify():
+ * make_task_dead() gives it up. Its status is then not reliable.
  *
  * Context: The caller holds tasklist_lock and has found, under it, that the
  *          leader has exited and that no other thread is left.
@@ -62,7 +62,7 @@ static inline int exithand_status(const struct signal_struct *sig)
  * but the leader.
  *
  * Context: The caller holds tasklist_lock for writing. exithand_attach() holds it
- *          for reading. So either this function sees the flag, or
+ *          for reading. So either this function sees exithand_is_interested, or
  *          exithand_attach() sees the exit.
  */
 static inline void exithand_notify(struct task_struct *tsk)

@@ -57,13 +57,13 @@ pub use new_wait_queue;
 ///
 /// A waiter queues itself, passes a full barrier, and then evaluates the condition. The barrier is
 /// in `set_current_state()` for a task that sleeps, and in `poll_wait()` for a poller. The waker
-/// stores, passes the full barrier in [`WaitQueue::wake_up_all_poll`], and then looks whether the
+/// stores, passes the full barrier in [`WaitQueue::wake_up_all_poll`], and then checks whether the
 /// queue is empty. So either the waker finds the waiter, or the waiter's evaluation sees the store.
 ///
 /// A poller that is in the queue already may evaluate the condition again without queuing itself.
-/// `poll(2)`, which asks all files after each wake-up, and `epoll_ctl(2)` with `EPOLL_CTL_MOD` have
-/// a full barrier between the store by which they ask to be woken again and the evaluation. It
-/// pairs with the waker's, too. `epoll_wait(2)`, io_uring and AIO have a lock or an atomic of their
+/// `poll(2)` after a wake-up and `epoll_ctl(2)` with `EPOLL_CTL_MOD` do so. They store that they
+/// want to be woken again, pass a full barrier, and evaluate. The barrier pairs with the waker's,
+/// too. `epoll_wait(2)`, io_uring and AIO have a lock or an atomic of their
 /// own for this.
 ///
 /// # Invariants
@@ -159,9 +159,9 @@ impl WaitQueue {
     /// may be frozen in it, so no lock should be held. `condition` is evaluated before the first
     /// sleep and after every wake-up; if it is true, a pending signal is ignored.
     ///
-    /// `condition` must not sleep: the task is marked as sleeping already, so it would not stay
-    /// asleep later, and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a
-    /// task that dies in it leaves an entry on its stack in the queue.
+    /// `condition` must not sleep: that would reset the task state, so the wait would not sleep, and
+    /// `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a task that dies in it
+    /// leaves an entry on its stack in the queue.
     ///
     /// As in C, where this is a macro, `/proc/<pid>/wchan` shows the caller.
     ///
@@ -200,11 +200,11 @@ impl WaitQueue {
                 break to_result(signal as c_int);
             }
 
-            // SAFETY: May be called in any task that may sleep. This timeout stands for none.
+            // SAFETY: May be called in any task that may sleep. This timeout never expires.
             unsafe { bindings::schedule_timeout(MAX_SCHEDULE_TIMEOUT) };
 
-            // A wake-up takes the entry off the queue. Only if the condition is still false does
-            // this need the queue's lock again, which the waker may still hold.
+            // A wake-up takes the entry off the queue. If the condition is true, leaving here avoids
+            // the queue's lock, which the waker may still hold.
             if condition() {
                 break Ok(());
             }
@@ -227,7 +227,7 @@ impl WaitQueue {
     /// nobody waits, it does not take the lock.
     #[inline]
     pub fn wake_up_all_poll(&self, events: PollEvents) {
-        // Orders the caller's store, which made the condition true, before the look at the queue.
+        // Orders the caller's store, which made the condition true, before the check of the queue.
         // Pairs with the full barriers of waiters: see "Ordering" above.
         smp_mb(Full);
 
@@ -247,7 +247,7 @@ impl WaitQueue {
         let key = ptr::without_provenance_mut(u32::from(events) as usize);
 
         // SAFETY: The queue is initialized by the type invariants. The key of a wake-up is a set of
-        // poll events in the shape of a pointer, and never dereferenced. 0 means all waiters.
+        // poll events, cast to a pointer and never dereferenced. `nr_exclusive` 0 wakes all.
         unsafe { bindings::__wake_up(self.as_raw(), TASK_NORMAL, 0, key) };
     }
 }
@@ -280,7 +280,7 @@ mod tests {
         }, //
     };
 
-    /// A worker that wakes the queue twice: once with the condition still false, then for good.
+    /// A worker that wakes the queue twice: first with a false condition, then with a true one.
     #[pin_data]
     struct Waker {
         #[pin]
@@ -308,7 +308,7 @@ mod tests {
             )
         }
 
-        /// Waits until the other side has evaluated its condition `n` times, but not forever.
+        /// Waits until the other side has evaluated its condition `n` times, or 10 s have passed.
         fn wait_for_polls(&self, n: u32) {
             for _ in 0..10_000 {
                 if self.polls.load(Relaxed) >= n {
@@ -356,9 +356,9 @@ mod tests {
             waker.done.load(Acquire) == 1
         })?;
         assert_eq!(waker.done.load(Relaxed), 1);
-        // One before it queued itself, one after that, two for the first wake-up, which found the
-        // condition false, and one for the second. The third may have seen the second wake-up's
-        // store already. A waiter that does not sleep has thousands.
+        // At most five evaluations: one before the waiter queues itself, one after, two for the
+        // first wake-up, one for the second. The third may already see the store of the second
+        // wake-up. A waiter that does not sleep makes thousands.
         assert!((3..=5).contains(&waker.polls.load(Relaxed)));
         Ok(())
     }
