@@ -298,12 +298,12 @@ static uint64_t one_exit(const char *file, int own, bool epoll, int other_epfd)
 
 	for (int i = 0; i < own; i++)
 		if (!epoll && !own_waiters[i].told)
-			errx(1, "%s: not told of the exit", what);
+			errx(1, "%s: exit not reported", what);
 	if (epoll && epoll_wait(epfd, &event, 1, 0) != 1)
-		errx(1, "%s: not told of the exit", what);
+		errx(1, "%s: exit not reported", what);
 	/* Forget false wake-ups of the others, so that the next exit has them again. */
 	if (epoll && epoll_wait(other_epfd, &event, 1, 0))
-		errx(1, "%s: told of another exit", what);
+		errx(1, "%s: another exit reported", what);
 	for (int i = 0; i < own; i++)
 		close(fds[i]);
 	close(epfd);

@@ -130,7 +130,7 @@ class Each:
         if gate.counts == "new" and patch.number:
             of_base = self.result(gate, self.base)
             if of_base["code"]:
-                return 6, "what the base says is not known", []
+                return 6, "this gate failed on the base", []
             # A complaint is new if it is more frequent than on the base.
             new = Counter(said) - Counter(of_base["said"])
             found = [line for line in found if plain(line) in new]

@@ -60,7 +60,7 @@ step() {
 		beat=$!
 		disown
 		"$@" >"$log" 2>&1 </dev/null || status=$?
-		# Not TERM: a subshell that was just forked would run our EXIT trap.
+		# Use KILL: after TERM, a subshell that was just forked would run our EXIT trap.
 		kill -KILL "$beat" 2>/dev/null || true
 	fi
 	if [ "$((SECONDS - start))" -ge 5 ]; then
@@ -281,7 +281,7 @@ knows_maintainer() {
 	! kgit -C "$tree" cat-file -e "base:$2" 2>/dev/null || all=
 	(cd "$1" && perl scripts/get_maintainer.pl --no-tree --no-git --no-git-fallback \
 		--no-rolestats -f "$2") 2>/dev/null | grep -v "${all:-^$}" | grep -q . || {
-		echo "MAINTAINERS knows nobody for $2"
+		echo "MAINTAINERS lacks $2; add an entry"
 		return 1
 	}
 }

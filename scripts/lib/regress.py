@@ -68,7 +68,7 @@ def main():
               if new == "fail" and name not in worse]
     lines += [f"WORSE: {text}" for text in wrong]
     for name in worse:
-        old, new = (result or "not there" for result in pairs[name])
+        old, new = (result or "missing" for result in pairs[name])
         lines.append(f"WORSE: {name}: {old} on the base, {new} here")
     count = Counter(patched.tests.values())
     lines.append(f"{len(wrong) + len(worse)} worse than on the base;"

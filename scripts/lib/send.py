@@ -132,7 +132,7 @@ class Mails:
             return email.utils.getaddresses(said.splitlines())
         to, options = ask("--no-r", "--no-l"), {}
         if not to:
-            raise Wrong("get_maintainer.pl finds no maintainer of the series")
+            raise Wrong("get_maintainer.pl finds no maintainer; add an entry to MAINTAINERS")
         for field, some in ("to", to), ("cc", ask("--no-m") + cover_letter()[1]):
             for name, address in some:
                 options.setdefault(address, f"--{field}={email.utils.formataddr((name, address))}")

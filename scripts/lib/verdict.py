@@ -68,7 +68,7 @@ def entries(name, fields):
 
 def kernel_lines(directory):
     """Return the kernel's lines on the console, without those of user space, and kmemleak's."""
-    # Not splitlines(): a program's name may have any character but the newline.
+    # Do not use splitlines(): a program's name may have any character but the newline.
     lines = [line[match.end():].rstrip("\r") for line in read(directory / "console.log").split("\n")
              if (match := KERNEL.search(line))]
     return lines + read(directory / "leaks").splitlines()
@@ -157,7 +157,7 @@ def judge(args):
     wrong = []
 
     if console.strip() and not any(STAMP.match(line) for line in kernel):
-        wrong.append((6, "no line of the console has the kernel's time stamp: which are the kernel's?"))
+        wrong.append((6, "no console line has the kernel's time stamp; set CONFIG_PRINTK_TIME=y"))
     bad = splats(kernel)
     if bad:
         wrong.append((3, "the kernel complained: " + kernel[bad[0]].strip()))

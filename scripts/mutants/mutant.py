@@ -180,7 +180,7 @@ def judge(mutant, directory):
 def summary():
     for mutant in select():
         if not result_of(mutant).exists():
-            mutant.record(1, "not tried")
+            mutant.record(1, "not tried: `none` failed")
     results = [read(file).split(" ", 1) for file in sorted((RESULTS / "mutants").glob("*.txt"))]
     bad = [int(code) for code, _ in results if code != "0"]
     count = f"{len(results) - len(bad)} passed, {len(bad)} failed\n"

@@ -2,21 +2,21 @@
 /*
  * Tests what is an exit and what is not, and the exit status of each exit.
  *
- * Each EVENT() below is the life of one process: steps that are no exit, the step that is the
+ * Each EVENT() below is the life of one process: steps that are not an exit, the step that is the
  * exit, and what happens to the zombie. Each is played twice:
  *
  * - watched: Threads wait from the start, in read() and in poll(). They sleep through all that is
  *   no exit, without a single wake-up, and return at the exit.
  * - opened_late: Nobody opens the file before the exit.
  *
- * The status in fdinfo must be that of the table, and so must the one that the parent gets.
+ * fdinfo and the parent must both get the status that the table has.
  *
- * To show that something is no exit, the test first makes it happen completely. It sees that from
- * outside: by an answer through a pipe, a state in /proc, or a return from wait(). If there were a
- * wake-up, it would be part of that. (exits_settle() and task_rests() are for signs that come a
- * moment too early.) Then the test looks at the waiting thread until it has returned, or is asleep
- * and off its CPU. A thread that was woken is neither until it has made up its mind. So the test
- * never waits for some time to see that nothing happens.
+ * To show that something is not an exit, the test first makes it happen completely. It sees that
+ * from outside: by an answer through a pipe, a state in /proc, or a return from wait(). A false
+ * wake-up would come before that sign. (If a sign comes too early, exits_settle() and task_rests()
+ * wait for the rest.) Then the test looks at the waiting thread until it has returned, or is asleep
+ * and off its CPU. A woken thread runs until it returns or sleeps again. So the test needs no fixed
+ * delay to see that nothing happens.
  */
 #define _GNU_SOURCE
 #include <linux/coredump.h>
@@ -57,7 +57,7 @@ enum step_type {
 	/* The test does these. */
 	KILL,			/* sends a signal */
 	PARENT_QUITS,		/* The test becomes the parent. */
-	WATCH,			/* If this is there, no thread waits before. */
+	WATCH,			/* The threads start to wait here. */
 	ALL_IS_GONE,		/* checks the files and the memory of the process */
 	SEIZE,			/* traces the thread that obeys, with these options */
 	PTRACE,			/* a request to the traced thread */
@@ -125,7 +125,7 @@ static void obey_step(struct process *p, int nr)
 		break;
 	case LEADER_EXIT:
 		in_thread(thread_main, p);
-		/* Not pthread_exit(): in the last thread, it would be exit(). */
+		/* pthread_exit() in the last thread would be exit(). */
 		syscall(__NR_exit, nr);
 		break;
 	case MAP:
@@ -219,7 +219,7 @@ static bool has_step(const struct step *s, enum step_type first, enum step_type 
 	return false;
 }
 
-/* Depends on Yama, on seccomp, and on capabilities. */
+/* Tracing depends on Yama, seccomp and capabilities. */
 static bool may_trace(void)
 {
 	pid_t me = getpid(), child = fork();
@@ -284,7 +284,7 @@ static void take_step(struct __test_metadata *_metadata, struct play *p, const s
 	switch (s->type) {
 	case KILL:
 		ASSERT_EQ(0, kill(pid, s->nr));
-		/* The parent must have been told, too. */
+		/* Wait until it has notified its parent. */
 		if (s->nr == SIGSTOP)
 			ASSERT_TRUE(eventually(task_rests(pid, pid, 'T')));
 		break;
@@ -401,11 +401,11 @@ static void play_zombie(struct __test_metadata *_metadata, struct play *p)
 		TH_LOG("wait status %#x", status);
 	expect_shows(_metadata, fd, p->status, "the reaping");
 	/*
-	 * A zombie comes to where the kernel reports exits a second time, when its
-	 * tracer lets it go or when it gets a new parent.
+	 * The kernel calls do_notify_parent() again for a zombie when its tracer reaps
+	 * or detaches it, or when it gets a new parent.
 	 */
 	EXPECT_EQ(0, epoll_wait(edge, &ev, 1, 0))
-		TH_LOG("told of one exit twice");
+		TH_LOG("one exit reported twice");
 }
 
 static void play(struct __test_metadata *_metadata, struct play *p, bool late)
@@ -430,7 +430,7 @@ static void play(struct __test_metadata *_metadata, struct play *p, bool late)
 	}
 	take_step(_metadata, p, s);
 	if (late) {
-		/* A pidfd knows of the exit as well, and is not what is tested. */
+		/* Learn of the exit from a pidfd, which is not under test. */
 		ASSERT_EQ(POLLIN, poll_bounded(p->pidfd) & POLLIN)
 			TH_LOG("the process lives on");
 		exits_settle();

@@ -19,7 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Returns 0 if the file has no such number or does not exist any more. */
+/* Returns the number in the file, or 0 if there is none or no file. */
 static unsigned long long number(const char *path, const char *format)
 {
 	FILE *f = fopen(path, "re");

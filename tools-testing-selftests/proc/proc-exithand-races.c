@@ -325,7 +325,7 @@ static int process_main(void *arg)
 	return 0;
 }
 
-/* Nobody frees the stack of a process that lives. Up to @nr others may live. */
+/* Each process that lives needs a stack of its own. @nr selects it. */
 static pid_t process_start(struct race *r, int nr)
 {
 	static char stack[PROCESSES][STACK] __attribute__((aligned(16)));
@@ -381,7 +381,7 @@ static void a_open_poll(struct race *r)
 		a_poll(r);
 }
 
-/* A pidfd has rare false events during an exec. They are reported only. */
+/* A pidfd has rare false events during an exec. The test only counts them. */
 static void a_poll_twice(struct race *r)
 {
 	do {
@@ -542,7 +542,7 @@ static int race_files(struct race *r)
 	return r->how->over == over_b ? 2 : 1;
 }
 
-/* The process is dead and reaped: what its files say, or why there are none. */
+/* Checks the files of a reaped process, or the errors of their opens. */
 static void race_check_files(struct __test_metadata *_metadata, struct race *r)
 {
 	char buf[256] = "";
@@ -569,7 +569,7 @@ static void race_check_files(struct __test_metadata *_metadata, struct race *r)
 	}
 }
 
-/* One round; whether side A was in its call when the event happened. */
+/* Plays a round. Did the event happen while side A was in its call? */
 static bool race_round(struct __test_metadata *_metadata, struct race *r)
 {
 	bool lives = r->how->b == b_open || r->how->process == EXECS ||

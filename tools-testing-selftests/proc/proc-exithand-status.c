@@ -126,7 +126,7 @@ TEST_F(fdinfo, exec_changes_nothing)
 	}
 }
 
-/* Looks without a pause while a process exits and is reaped. A reaped process has exited. */
+/* Reads fdinfo while a process exits and is reaped. A Tgid of -1 implies Exited 1. */
 TEST_F(fdinfo, exit_step_by_step)
 {
 	enum { LIVES, IS_ZOMBIE, IS_GONE, STEPS } step, last;
@@ -187,7 +187,7 @@ FIXTURE_SETUP(pidns)
 	if (!target_try(_metadata, &self->t, variant->spawn))
 		SKIP(return, "cannot make the process: %s", strerror(-self->t.pid));
 	if (variant->other_reader && unshare(CLONE_NEWPID))
-		SKIP(return, "no pid namespace: %s", strerror(errno));
+		SKIP(return, "no PID namespace: %s", strerror(errno));
 	self->fd = open_file(_metadata, self->t.pid);
 }
 
@@ -226,8 +226,8 @@ TEST_F(pidns, shows_pids)
 }
 
 /*
- * The right to see the status. The kernel checks it at the open, and the result belongs to the open
- * file, whoever reads it later. If root runs this, the opener is a user, or root by .by_root.
+ * The right to see the status. The kernel checks it at the open and keeps the result in the open
+ * file. If root runs this test, the opener is NOBODY, or root if .by_root is set.
  */
 FIXTURE(right)
 {
@@ -237,10 +237,10 @@ FIXTURE(right)
 
 FIXTURE_VARIANT(right)
 {
-	bool of_root;		/* the process; otherwise it is of the opener's user */
+	bool of_root;		/* The process runs as root, not as the opener. */
 	bool by_root;		/* the first open */
 	bool undumpable;	/* the process, at the first open */
-	bool changes;		/* that, before the second open */
+	bool changes;		/* .undumpable changes before the second open */
 	bool first;		/* The first file shows the status. */
 	bool late;		/* One that is opened after the exit does. */
 };
@@ -254,7 +254,7 @@ FIXTURE_VARIANT_ADD(right, of_root_passed_on) { .of_root = true, .by_root = true
 
 #define NOBODY 65534
 
-/* Root becomes a user, who can read the own /proc/self. A user stays one. */
+/* Root becomes a user that can read its own /proc/self. A user stays one. */
 static bool become_user(void)
 {
 	if (geteuid())
@@ -332,7 +332,7 @@ static void expect_status(struct __test_metadata *_metadata, const char *who, in
 		TH_LOG("%s, read in /proc/%s", when, who);
 }
 
-/* The test looks, a user who has got the file, and the test into that user's fdinfo. */
+/* Checks fdinfo as the test, as an unprivileged child, and as the test in its /proc. */
 static void all_look(struct __test_metadata *_metadata, int fd, int status, const char *when)
 {
 	pid_t child, me = getpid();

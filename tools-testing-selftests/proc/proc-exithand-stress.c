@@ -509,7 +509,7 @@ static void slot_start(struct slot *s)
 	s->parent = driver;
 	pid = s->death == DEATH_AUTOREAP ? sys_clone3(&args) : fork();
 	if (pid < 0)
-		complain(s, ROWS, ROWS, "cannot start it: %s", strerror(errno));
+		complain(s, ROWS, ROWS, "cannot start a target: %s", strerror(errno));
 	if (pid)
 		return;
 	if (s->death == DEATH_VFORK) {

@@ -23,8 +23,8 @@ static int watch(int pid)
 	snprintf(path, sizeof(path), "/proc/%d/exithand", pid);
 
 	/*
-	 * If another thread than the leader executes a program, each of these
-	 * errors can occur although the process lives on.  So try again.
+	 * During an exec by a non-leader thread, open() can fail with each of
+	 * these errors although the process lives.  So try again.
 	 */
 	for (tries = 0; tries < 5; tries++) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);

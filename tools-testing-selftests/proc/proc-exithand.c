@@ -42,7 +42,7 @@ static void target_become(struct __test_metadata *_metadata, struct target *t, e
 /* Starts a target, unless the test is skipped because there is no such file. */
 static bool target_needed(struct __test_metadata *_metadata, struct target *t)
 {
-	/* A target that is gone is a result, not the end of the test. */
+	/* A write to a target that is gone must not kill the test. */
 	signal(SIGPIPE, SIG_IGN);
 	if (!exithand_needed(_metadata))
 		return false;
@@ -106,7 +106,7 @@ FIXTURE(file)
 {
 	struct target t;
 	struct watcher w[5];
-	char group[64];		/* a cgroup that goes with the test */
+	char group[64];		/* a cgroup, removed after the test */
 };
 
 FIXTURE_SETUP(file)
@@ -136,7 +136,7 @@ TEST_F(file, is_world_readable_but_not_listed)
 	EXPECT_EQ(0, st.st_size);
 }
 
-/* The same process by each path, until it has been reaped. */
+/* Each path opens the same process until it is reaped. */
 TEST_F(file, is_opened_again)
 {
 	static const int gone[] = { -ENOENT, -ESRCH, -ESTALE, -ESTALE };
@@ -219,7 +219,7 @@ TEST_F(file, thread_is_einval)
 	ASSERT_TRUE(get_obj(sock[0], &tid, sizeof(tid)));
 	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
 	ASSERT_LE(0, exithand_open(child, O_RDONLY));
-	/* That the process has a watch now does not matter. */
+	/* It does not matter that the process has a watch. */
 	EXPECT_EQ(-EINVAL, exithand_open(tid, O_RDONLY));
 	/* There is no such file for each thread. */
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/exithand", child, child);
@@ -300,7 +300,7 @@ TEST_F(file, reads_that_do_not_wait)
 		EXPECT_EQ(result, RET(read(nb, buf, sizeof(buf))));
 		EXPECT_EQ(result, RET(read(other, buf, sizeof(buf))));
 		EXPECT_EQ(result, RET(preadv2(fd, iov, 2, -1, RWF_NOWAIT)));
-		/* A read of nothing says nothing about the process. */
+		/* A read of zero bytes returns 0 in every state. */
 		EXPECT_EQ(0, RET(read(nb, buf, 0)));
 		EXPECT_EQ(0, RET(read(fd, buf, 0)));
 		EXPECT_EQ(0, RET(readv(fd, &nothing, 1)));
@@ -322,7 +322,7 @@ static void handler(int sig)
 }
 
 /*
- * One of several readers of one file has a signal, and the others are not woken.
+ * One of several readers of one file gets a signal, and the others are not woken.
  * In an ordinary file the first reader would hold the lock of the position, and
  * the others would wait for that lock uninterruptibly.
  */
@@ -444,7 +444,7 @@ TEST_F(file, epoll)
 	EXPECT_EQ(EPOLLIN, epoll_for(ep[NESTED], BOUND_MS));
 	for (i = LEVEL; i <= ONESHOT; i++)
 		EXPECT_EQ(POLL_EXITED, epoll_for(ep[i], BOUND_MS));
-	/* All of them were told at the same time. The reaping is no event. */
+	/* One wake-up made all of them ready. The reaping is no event. */
 	BECOME(REAPED);
 	for (i = LEVEL; i < NESTED; i++)
 		EXPECT_EQ(i == LEVEL ? POLL_EXITED : 0, epoll_for(ep[i], 0));
@@ -455,7 +455,7 @@ TEST_F(file, epoll)
 }
 
 /* An exit wakes the pollers of the process that requested one of its events. */
-TEST_F(file, wakes_only_who_waits_for_it)
+TEST_F(file, wakes_only_matching_pollers)
 {
 	static const int events[] = { POLLPRI, POLL_ALL, POLLIN, POLLRDNORM, POLL_ALL };
 	struct watcher *w = self->w;
@@ -474,7 +474,7 @@ TEST_F(file, wakes_only_who_waits_for_it)
 	watcher_unwoken(_metadata, &w[1], "the exit of another process");
 }
 
-/* The file is open as long as the call. */
+/* A call in progress keeps its file open. */
 TEST_F(file, closed_under_a_reader)
 {
 	int i, fd[2] = { dup(OPEN(O_RDONLY)), OPEN(O_RDONLY) };
@@ -792,7 +792,7 @@ TEST_F(reader, sees_the_exit)
 	if (get_byte(self->sock[0]) != 'y') {
 		ASSERT_TRUE(eventually(waitpid(self->pid, &status, WNOHANG) == self->pid));
 		ASSERT_EQ(KSFT_SKIP << 8, status);
-		SKIP(return, "not here, or not for us");
+		SKIP(return, "no support, or no permission");
 	}
 	ASSERT_TRUE(eventually(task_blocked(self->pid, self->pid)));
 	if (variant->meanwhile && !variant->meanwhile(_metadata, self, variant))
@@ -986,7 +986,7 @@ TEST_F(file, uring_puts_registered_files_later)
 	TH_LOG("the file was put %llu us after the event", (now_ns() - start) / 1000);
 }
 
-/* In a PID namespace: a PID that is used again, and a process that has none. */
+/* Tests a recycled PID, and a process without a PID in this namespace. */
 static int pidns_init(struct __test_metadata *_metadata, struct target *t, int stranger)
 {
 	struct clone_args args = { .exit_signal = SIGCHLD, .set_tid_size = 1 };

@@ -258,7 +258,7 @@ static inline void die_with_parent(pid_t parent)
 
 /*
  * Calls @undo(@arg) when the test process has exited, even if it was killed.
- * A process of its own session does so: the harness kills a process group.
+ * A process in a new session does it: the harness kills a process group.
  */
 static inline void undo_later(struct __test_metadata *_metadata, void (*undo)(void *arg), void *arg)
 {
@@ -448,7 +448,7 @@ static inline pid_t keeper_spawn(enum spawn how, struct spawn_pipes *p)
 		pid = getpid();
 		if (fork())
 			_exit(0);
-		/* The death of the first parent must not be ours. */
+		/* Set no death signal before that parent is gone. */
 		while (getppid() == pid)
 			relax();
 		pid = 0;
@@ -705,7 +705,7 @@ static inline struct io_uring_sqe *ring_read(struct ring *r, int fd, void *buf, 
 	return sqe;
 }
 
-/* Submits the requests, if so told, and waits for @wait answers. */
+/* Submits the requests if @submit is set. Waits for @wait completions. */
 static inline int ring_enter(struct ring *r, bool submit, unsigned int wait)
 {
 	int ret = submit ? io_uring_submit(r) : 0;
@@ -729,7 +729,7 @@ static inline bool ring_get(struct ring *r, struct io_uring_cqe *cqe)
 }
 
 /*
- * A thread that waits for the exit of a process, in one system call.
+ * A watcher is a thread that waits for the exit of a process, in one system call.
  */
 enum method {
 	HOW_READ,
@@ -886,7 +886,7 @@ static inline void watcher_unwoken(struct __test_metadata *_metadata, struct wat
 		TH_LOG("%s: woken by %s", how_name[w->how], after);
 }
 
-/* So it is, and other calls on the file do not report an exit either. */
+/* The thread was not woken, and other calls report no exit. */
 static inline void watcher_quiet(struct __test_metadata *_metadata, struct watcher *w,
 				 const char *after)
 {
