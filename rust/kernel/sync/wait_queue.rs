@@ -159,9 +159,9 @@ impl WaitQueue {
     /// may be frozen in it, so no lock should be held. `condition` is evaluated before the first
     /// sleep and after every wake-up; if it is true, a pending signal is ignored.
     ///
-    /// `condition` must not sleep: that would reset the task state, so the wait would not sleep, and
-    /// `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a task that dies in it
-    /// leaves an entry on its stack in the queue.
+    /// `condition` must not sleep: that would reset the task state, so the wait would not sleep,
+    /// and `CONFIG_DEBUG_ATOMIC_SLEEP` would complain. It must not panic either: a task that dies
+    /// in it leaves an entry on its stack in the queue.
     ///
     /// As in C, where this is a macro, `/proc/<pid>/wchan` shows the caller.
     ///
@@ -203,8 +203,8 @@ impl WaitQueue {
             // SAFETY: May be called in any task that may sleep. This timeout never expires.
             unsafe { bindings::schedule_timeout(MAX_SCHEDULE_TIMEOUT) };
 
-            // A wake-up takes the entry off the queue. If the condition is true, leaving here avoids
-            // the queue's lock, which the waker may still hold.
+            // A wake-up takes the entry off the queue. If the condition is true, leaving here
+            // avoids the queue's lock, which the waker may still hold.
             if condition() {
                 break Ok(());
             }
