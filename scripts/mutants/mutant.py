@@ -143,7 +143,7 @@ def judge(mutant, directory):
     # After such a complaint, the guest may die, and tests may fail or be missing.
     by_console = bool(caught)
 
-    # What the header does not announce: (exit code, text).
+    # Results that the header does not announce: (exit code, text).
     other = [(code, text) for code, text in zip(summary["codes"], summary["wrong"])
              if code != 1 and not (by_console and code in (3, 5, 7, 8, 9))]
     failed = {test["name"].removeprefix("proc/").replace("/", " ", 1): "\n".join(test["output"])

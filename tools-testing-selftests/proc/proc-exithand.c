@@ -548,8 +548,8 @@ TEST_F_TIMEOUT(file, watch_is_charged_to_the_opener, 120)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	ASSERT_EQ(0, status);
 	/*
-	 * A watch takes 72 bytes of the cgroup. Up to a page for each CPU is charged
-	 * late, so this looks for less than half.
+	 * A watch takes 64 bytes. Up to a page for each CPU is charged late, so this
+	 * looks for half.
 	 */
 	EXPECT_TRUE(eventually(charged(self->group) >= (long)ARRAY_SIZE(pid) * 32))
 		TH_LOG("%ld bytes", charged(self->group));
