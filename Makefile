@@ -44,6 +44,17 @@
 #:
 #: build/results/ has the results, build/logs/ the logs of the builds. make exits with 2
 #: after any failure. scripts/verbs/VERB exits with:
+#:   0 all is well
+#:   1 a test failed (or a check of `make check`, a goal of `make bench`, or the demonstration)
+#:   3 the kernel complained on its console
+#:   4 the guest did not end in time
+#:   5 the guest died
+#:   6 the harness could not do its work (tools, network, disk, bad input)
+#:   7 no test ran
+#:   8 fewer tests ran than were planned
+#:   9 the console log does not reach its end mark
+#:   10 a test of ours was skipped
+#:   11 a patch does not apply, or the kernel does not build
 
 verbs := $(notdir $(wildcard scripts/verbs/*[a-z]))
 .PHONY: help $(verbs)
@@ -54,8 +65,7 @@ verbs := $(notdir $(wildcard scripts/verbs/*[a-z]))
 override export CMD := $(value CMD)
 
 help:
-	@sed -n 's/^#: \{0,1\}//p' Makefile; \
-	sed -n 's/^| \([0-9][0-9]*\) | \(.*\) |$$/  \1 \2/p' scripts/README.md
+	@sed -n 's/^#: \{0,1\}//p' Makefile
 
 $(verbs):
 	@scripts/verbs/$@

@@ -20,7 +20,7 @@ import harness
 from harness import TOP, Problem, read, say
 
 # The most serious code comes first: if several apply, the first one is the exit code.
-# scripts/README.md has the same table.
+# `make help` has the same list.
 CODES = {
     0: "all is well",
     6: "the harness could not do its work (tools, network, disk, bad input)",

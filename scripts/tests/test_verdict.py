@@ -138,9 +138,9 @@ def test_list(judge, tmp_path, code, name, text, what):
     assert code != 6 or name in done.err
 
 
-def test_exit_codes_of_the_readme():
+def test_exit_codes_in_make_help():
     import verdict
-    assert all(f"| {code} | {text} |\n" in (TOP / "scripts/README.md").read_text()
+    assert all(f"#:   {code} {text}\n" in (TOP / "Makefile").read_text()
                for code, text in verdict.CODES.items())
 
 
