@@ -36,6 +36,7 @@ COSTS = (
     (("", "pidfd", "exithand"), ((PATCHED, "pidfd"), (PATCHED, "exithand")), (
         ("exit with one waiter", 80, "own", "exit", "poll", 1),
         ("exit, until its reader has returned from poll", 80, "reader", "told", "poll", 1),
+        ("the same, but exithand by read", 0, "reader", "told", "read", 1),
         ("exit with 1000 waiters", 770, "own", "exit", "poll", 1000),
         ("exit with one waiter, 10000 of other processes", 80, "other", "exit", "poll", 1, 10000),
         ("10000 processes exit, one epoll loop", None, "burst", "total", "", 1, 10000),
