@@ -24,12 +24,14 @@
 #:   KDIR=/path/to/linux        use your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch;
 #:                              each: only the Nth patch
-#:   T=name                     test: only this program, e.g. T=proc-exithand
+#:   T=name                     test: only this program, e.g. T=proc-exithand, or
+#:                              T=pidfd:pidfd_wait for one of another suite
 #:   QUICK=1                    test: without the two minutes of stress
 #:   PUBLISH=file               bench: measure nothing; copy this bench.json to results/,
 #:                              update the tables and plots
 #:   M=name,...                 mutants: only these, e.g. M='stale-*'
 #:   FROM='Name <address>'      send: the sender
+#:   SERIES=pidfd-fixes         send: another series, a folder of patches/
 #:   OUT=dir                    send: write to this directory
 #:   VERSION=2, RFC=1           send: the second version, and so on; [RFC PATCH]
 #:   BUILD=0                    bases: only apply the series

@@ -3,7 +3,7 @@
 
 usage: send.py TREE DIR   (scripts/verbs/send calls this)
 
-FROM is the sender. VERSION and RFC are as in `make help`.
+FROM is the sender. SERIES, VERSION and RFC are as in `make help`.
 """
 
 import email
@@ -19,6 +19,9 @@ import harness
 import series
 from harness import TOP, Problem
 
+# Another series is a folder of patches/, on the base. Its tags begin with its name.
+SERIES = os.environ.get("SERIES", "")
+TAG = f"{SERIES}-v".removeprefix("-")
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@([a-z\d-]+\.)+[a-z\d-]+", re.IGNORECASE | re.ASCII)
 
 
@@ -52,16 +55,17 @@ def tagged(number):
 
     The sender tags each version. The tag is the only record of a sent version.
     """
-    names = own_git("ls-tree", "--name-only", f"refs/tags/v{number}", "patches/", check=False).decode()
-    return {Path(n).name: own_git("show", f"refs/tags/v{number}:{n}")
+    tag, folder = f"refs/tags/{TAG}{number}", f"{series.PATCHES.relative_to(TOP)}/"
+    names = own_git("ls-tree", "--name-only", tag, folder, check=False).decode()
+    return {Path(n).name: own_git("show", f"{tag}:{n}")
             for n in names.splitlines() if n.endswith(".patch")}
 
 
 def check_inputs():
     number = version()
     if number > 1 and not tagged(number - 1):
-        raise Problem(f"VERSION={number}: this repository has no tag v{number - 1} to compare with;"
-                      f" git tag v{number - 1} COMMIT, with the commit that was sent")
+        raise Problem(f"VERSION={number}: this repository has no tag {TAG}{number - 1} to compare with;"
+                      f" git tag {TAG}{number - 1} COMMIT, with the commit that was sent")
     if number > 1 and not re.search(rf"^changes (since|from) v{number - 1}\b", cover_letter()[2],
                                     re.IGNORECASE | re.MULTILINE):
         raise Problem(f"VERSION={number}: patches/0000-cover-letter.txt has no section \"Changes"
@@ -69,9 +73,9 @@ def check_inputs():
     # The tag must name exactly the patches that are sent.
     if own_git("status", "--porcelain", "--", "patches"):
         raise Problem("patches/ has changes that are not committed; commit them, so that"
-                      f" the tag v{number} can name what was sent")
+                      f" the tag {TAG}{number} can name what was sent")
     if tagged(number) not in ({}, {p.name: p.read_bytes() for p in series.our_patches()}):
-        raise Problem(f"tag v{number} holds another series, which was already sent;"
+        raise Problem(f"tag {TAG}{number} holds another series, which was already sent;"
                       f" make send VERSION={number + 1}")
 
 
@@ -115,7 +119,7 @@ class Mails:
             earlier = self.commits(tagged(number - 1), f"v{number - 1}")
             # With this factor, range-diff still pairs patches that were largely rewritten.
             options += [f"-v{number}", f"--range-diff=base..{earlier}", "--creation-factor=80"]
-        tip = self.commits({p.name: p.read_bytes() for p in series.our_patches()}, "patches")
+        tip = self.commits({p.name: p.read_bytes() for p in series.our_patches()}, series.PATCHES.name)
         names = self.tree.git("format-patch", *series.FORMAT, *options, *self.recipients(),
                               "-o", self.path, f"base..{tip}", env=self.env)
         cover, *patches = map(Path, names.splitlines())
@@ -156,7 +160,7 @@ class Mails:
 
     def check(self, patches):
         """Fail unless git am of the mails gives the series, with the sender's sign-off only."""
-        applied = self.tree.git("log", "--format=%T", "base..applied").splitlines()
+        applied = self.tree.git("log", "--format=%T", f"base..{self.tree.am(series.our_patches())}").splitlines()
         mailed = self.tree.git("log", "--format=%T %(trailers:key=Signed-off-by,valueonly,separator=%x2C)",
                                f"base..{self.tree.am(patches)}").splitlines()
         if mailed != [f"{tree} {self.who}" for tree in applied]:
@@ -167,8 +171,12 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     mails = Mails(*sys.argv[1:])
-    check_inputs()
     mails.tree.verify()
+    series.PATCHES /= SERIES
+    series.COVER = series.PATCHES / series.COVER.name
+    if not series.COVER.exists():
+        raise Problem(f"SERIES={SERIES}: there is no {series.COVER.relative_to(TOP)}")
+    check_inputs()
     # get_maintainer.pl and the range-diff would see edits that are missing in patches/.
     if mails.tree.git("diff", "--no-renames", "--name-only", "applied"):
         raise Problem(f"{mails.tree.name} has changes that are not in patches/; run make patches")

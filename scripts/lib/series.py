@@ -7,7 +7,7 @@ apply   apply patches/ to the tree as commits, unless that is done
 sync    copy edits in the source folders to the tree's files (not its commits)
 fold    put edits in the folders and commits in the tree into patches/
 agree   fail unless the folders have the files that the applied patches add
-verify  also fail unless `git am` of patches/ gives the same commits, without whitespace errors
+verify  also fail unless `git am` of patches/ gives the same commits and applies patches/*/
 
 TREE is a git tree of the kernel. The tag `base` is the unpatched kernel, the tag
 `applied` is patches/ applied to it, and the branch `exithand` is for the user's work.
@@ -249,6 +249,7 @@ class Tree:
         if fresh != applied:
             raise Problem(f"`git am` of patches/ gives other commits than {self.name} has;"
                           " run `make patches`")
+        self.am(sorted(PATCHES.glob("*/[0-9]*.patch")))
         self.agree()
 
     def agree(self):

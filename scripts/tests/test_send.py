@@ -102,6 +102,16 @@ def test_send(top):
     assert "letter.txt" in refused(top, 6)
 
 
+def test_another_series(top):
+    for patch in list((top / "patches").glob("0*")):
+        write(top / "patches/fixes" / patch.name, patch.read_text().replace("proc: add", "proc: fix"))
+    fold(top)
+    said, (_, first, _) = send(top, SERIES="fixes", OUT=str(top / "build/outgoing"))
+    assert first["Subject"] == "[PATCH 1/2] proc: fix exithand"
+    assert "git tag -a fixes-v1" in said
+    assert "there is no patches/other/" in refused(top, 6, SERIES="other")
+
+
 def test_complaints(top):
     tree = top / "build/linux"
     # If make send fails, the earlier mails stay.

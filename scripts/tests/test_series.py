@@ -84,6 +84,7 @@ def test_edits_in_the_folders(series):
     *(([(OURS, "one", "this"), (THERE, "one", "that")], v, 6, "edited both") for v in ("sync", "fold")),
     ([(TREE / ".git/HEAD", "exithand", "other")], "fold", 6, "not on its branch"),
     ([(FIRST, "Why.", "Because."), (BASE_C, "entry", "x")], "apply", 6, "patches/ changed"),
+    ([("patches/fixes/0001-fix.patch", "", "no patch\n")], "verify", 11, "fixes/0001-fix.patch does not apply"),
     # A patch must not add a blank at the end of a line.
     ([(FIRST, "+entry\n", "+entry \n")], "apply", 11, "whitespace"),
     ([(FIRST, "+// two\n", "")], "apply", 11, "add-exithand.patch does not apply to Linux 7.3.4 ")])
