@@ -19,8 +19,7 @@
 //! [1] In `signal_struct`. [2] Or the first opener, before it publishes the watch, if the process
 //! has exited by then. [3] Its lock and full barriers: see "Ordering" at [`WaitQueue`].
 //!
-//! User-space documentation:
-//! [`exithand.rst`](srctree/Documentation/filesystems/exithand.rst)
+//! User-space documentation: [`exithand.rst`](srctree/Documentation/filesystems/exithand.rst)
 
 #![deny(unsafe_code)]
 
