@@ -231,7 +231,7 @@ unsafe extern "C" fn exithand_poll(
 unsafe extern "C" fn exithand_show_fdinfo(m: *mut bindings::seq_file, file: *mut bindings::file) {
     // SAFETY: `m` belongs to a procfs file, and `file` to an inode below `/proc/<pid>`.
     unsafe { bindings::exithand_show_pid(m, file) };
-    // SAFETY: `exithand_open` has opened `file`, and nobody else uses the valid `m`.
+    // SAFETY: `exithand_open` opened `file`. The caller provides a valid `m` that is not shared.
     let (open_file, m) = unsafe { (borrow(file), SeqFile::from_raw(m)) };
 
     open_file.show_fdinfo(m);

@@ -68,7 +68,7 @@ def check_inputs():
                       f" git tag {TAG}{number - 1} COMMIT, with the commit that was sent")
     if number > 1 and not re.search(rf"^changes (since|from) v{number - 1}\b", cover_letter()[2],
                                     re.IGNORECASE | re.MULTILINE):
-        raise Problem(f"VERSION={number}: patches/0000-cover-letter.txt has no section \"Changes"
+        raise Problem(f"VERSION={number}: {series.COVER.relative_to(TOP)} has no section \"Changes"
                       f" since v{number - 1}\"; list the changes and the reasons there")
     # The tag must name exactly the patches that are sent.
     if own_git("status", "--porcelain", "--", "patches"):
@@ -175,7 +175,7 @@ def main():
     series.PATCHES /= SERIES
     series.COVER = series.PATCHES / series.COVER.name
     if not series.COVER.exists():
-        raise Problem(f"SERIES={SERIES}: there is no {series.COVER.relative_to(TOP)}")
+        raise Problem(f"SERIES={SERIES}: there is no patches/{SERIES}/{series.COVER.name}")
     check_inputs()
     # get_maintainer.pl and the range-diff would see edits that are missing in patches/.
     if mails.tree.git("diff", "--no-renames", "--name-only", "applied"):
