@@ -113,7 +113,7 @@ static void meet_adjust(struct meeting *m, bool later)
 
 	if (!meet_aimed(m) || llabs(skew) > MAX_SKEW)
 		return;
-	if (abs(m->aim) < MAX_AIM || later != m->aim >= 0)
+	if (abs(m->aim) < MAX_AIM || later != (m->aim >= 0))
 		m->aim += later ? step : -step;
 }
 
@@ -511,6 +511,7 @@ static void *side_a(void *arg)
 		r->after = r->how->over(r);
 		put_byte(r->done[1], 'd');
 	}
+	return NULL;
 }
 
 FIXTURE_SETUP(race)

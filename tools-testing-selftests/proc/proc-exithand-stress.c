@@ -9,7 +9,8 @@
  *
  * The test runs one lane more than there are CPUs.  A lane is a process with WAITERS threads, and
  * its child, the driver.  In a round, the driver starts TARGETS processes, and the waiters open
- * some of the files.  Then, in random order, the driver ends the targets and starts the waits.
+ * some of the files.  The driver and most targets share the memory of their lane, so that they
+ * start and end fast.  Then, in random order, the driver ends the targets and starts the waits.
  * The waiters open the other files just before they wait.  Last, the driver reaps the targets, and
  * the waiters check the files again.  The choices of a round follow from SEED and the round.
  *
@@ -34,23 +35,24 @@
 #define WAITERS		TARGETS	/* each waiter begins with another target */
 #define WATCHES		4	/* files of a waiter, at most */
 #define LANES_MAX	8
-#define ROUNDS_MIN	20	/* whatever the time limit, so that each row comes up */
+#define ROUNDS_MIN	24	/* whatever the time limit, so that each row comes up */
 #define COMPLAINTS	24	/* printed, at most */
+#define STACK		(16 << 10)
 #define NONE		INT_MIN	/* a line of fdinfo, or a status, that is not there */
 #define DIE_ARG		"--die"	/* the first argument of this program when a target execs it */
 
 /* The rows of the table of counts.  Each row is a test. */
 enum row {
-	DEATH_FORKED,
+	DEATH_EXITS,
 	DEATH_KILLED,
 	DEATH_GROUP_EXIT,	/* exit_group() by another thread */
 	DEATH_LEADER_FIRST,	/* the leader exits, later the last thread */
-	DEATH_EXEC,		/* exec by another thread, then exit */
 	DEATH_ORPHAN,		/* its first parent exits before it */
 	DEATH_VFORK,		/* its first parent exits right after it */
 	DEATH_TRACED,		/* by another process than its parent */
-	DEATH_AUTOREAP,		/* CLONE_AUTOREAP */
 	DEATH_IGNORED,		/* its parent ignores SIGCHLD */
+	DEATH_AUTOREAP,		/* CLONE_AUTOREAP */
+	DEATH_EXEC,		/* exec by another thread, then exit */
 	WAY_READ,
 	WAY_POLL,
 	WAY_SELECT,
@@ -76,7 +78,7 @@ struct slot {			/* a target */
 	pid_t pid, parent;
 	int death, code;
 	int status, waited;	/* expected; from wait(), or NONE */
-	bool kill, variant, opens;
+	bool kill, variant, opens, forked;
 	int fd;			/* FILE_PASSED, in the target */
 };
 
@@ -117,6 +119,7 @@ static struct shared {
 
 static struct lane *lane;	/* of this process */
 static unsigned int choice;	/* state of rand_r() */
+static char stacks[1 + TARGETS][2][STACK];	/* first, the stack of the driver */
 static struct __test_metadata no_metadata;
 
 #define load(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
@@ -218,16 +221,16 @@ static const struct {
 	long right;		/* answer */
 	__u32 epoll;		/* events */
 } rows[ROWS + 1] = {
-	[DEATH_FORKED] = { "death.forked" },
+	[DEATH_EXITS] = { "death.exits" },
 	[DEATH_KILLED] = { "death.killed" },
 	[DEATH_GROUP_EXIT] = { "death.exit_group_by_a_thread" },
 	[DEATH_LEADER_FIRST] = { "death.leader_first" },
-	[DEATH_EXEC] = { "death.exec_by_a_thread" },
 	[DEATH_ORPHAN] = { "death.orphan" },
 	[DEATH_VFORK] = { "death.vfork_child" },
 	[DEATH_TRACED] = { "death.traced" },
-	[DEATH_AUTOREAP] = { "death.autoreaped" },
 	[DEATH_IGNORED] = { "death.sigchld_ignored" },
+	[DEATH_AUTOREAP] = { "death.autoreaped" },
+	[DEATH_EXEC] = { "death.exec_by_a_thread" },
 	[WAY_READ] = { "way.read", wait_read, 0 },
 	[WAY_POLL] = { "way.poll", wait_poll, POLL_EXITED },
 	[WAY_SELECT] = { "way.select", wait_select, POLLIN },
@@ -334,7 +337,7 @@ static void watch_open(struct waiter *w, struct watch *v)
 	v->pidfd = pidfd_of(s->pid);
 	if (v == w->watch && s->death == DEATH_TRACED &&
 	    !permitted(DEATH_TRACED, ptrace(PTRACE_SEIZE, s->pid, NULL, NULL)))
-		s->death = DEATH_FORKED;
+		s->death = DEATH_EXITS;
 	if (v->file == FILE_LATE)
 		return;
 	if (v->file == FILE_PASSED) {
@@ -448,12 +451,11 @@ static void slot_die(struct slot *s)
 	syscall(s->variant ? __NR_exit_group : __NR_exit, s->code);
 }
 
-static void *slot_thread(void *arg)
+static int slot_thread(void *arg)
 {
 	struct slot *s = arg;
 	char fd[12], offset[24];
 
-	die_with_parent(s->parent);
 	sem_wait(&s->go);
 	if (s->death == DEATH_EXEC) {
 		snprintf(fd, sizeof(fd), "%d", shared->fd);
@@ -462,7 +464,7 @@ static void *slot_thread(void *arg)
 		_exit(125);
 	}
 	slot_die(s);
-	return NULL;
+	return 0;
 }
 
 /* This program, when a target has called exec. */
@@ -479,17 +481,25 @@ static int slot_exec_main(char **argv)
 	return 123;
 }
 
-static void slot_main(struct slot *s)
+/* @fn runs on a stack of its own, in the memory of its parent. */
+static pid_t slot_clone(struct slot *s, int (*fn)(void *), int stack, int flags)
 {
+	return clone(fn, stacks[1 + s - lane->slot][stack] + STACK, CLONE_VM | flags, s);
+}
+
+static int slot_main(void *arg)
+{
+	struct slot *s = arg;
 	bool thread = s->death == DEATH_GROUP_EXIT || s->death == DEATH_LEADER_FIRST ||
 		      s->death == DEATH_EXEC || (s->death == DEATH_KILLED && s->variant);
-	pthread_t unused;
 
+	while (s->death == DEATH_ORPHAN && getppid() != s->parent)
+		relax();
 	die_with_parent(s->parent);
 	s->pid = getpid();
 	if (s->opens)
 		s->fd = exithand_open(s->pid, O_RDONLY);
-	if (thread && pthread_create(&unused, NULL, slot_thread, s))
+	if (thread && slot_clone(s, slot_thread, 1, CLONE_SIGHAND | CLONE_THREAD) < 0)
 		_exit(122);
 	sem_post(&lane->done);
 	if (s->death == DEATH_LEADER_FIRST || (s->death == DEATH_EXEC && s->variant))
@@ -498,34 +508,37 @@ static void slot_main(struct slot *s)
 		pause();
 	sem_wait(&s->go);
 	slot_die(s);
-	_exit(121);
+	return 121;
+}
+
+static int slot_parent_main(void *arg)
+{
+	struct slot *s = arg;
+
+	if (s->death == DEATH_VFORK) {
+		die_with_parent(s->parent);
+		s->parent = getpid();
+	}
+	slot_clone(s, slot_main, 0, s->death == DEATH_VFORK ? CLONE_VFORK | SIGCHLD : SIGCHLD);
+	return 0;
 }
 
 static void slot_start(struct slot *s)
 {
+	bool parent = s->death == DEATH_ORPHAN || s->death == DEATH_VFORK;
+	int (*fn)(void *) = parent ? slot_parent_main : slot_main;
 	struct clone_args args = { .flags = CLONE_AUTOREAP };
-	pid_t driver = getpid(), pid;
+	pid_t pid;
 
-	s->parent = driver;
-	pid = s->death == DEATH_AUTOREAP ? sys_clone3(&args) : fork();
+	s->parent = getpid();
+	if (s->death == DEATH_AUTOREAP)
+		pid = sys_clone3(&args);
+	else
+		pid = s->forked ? fork() : slot_clone(s, fn, parent, SIGCHLD);
 	if (pid < 0)
 		complain(s, ROWS, ROWS, "cannot start a target: %s", strerror(errno));
-	if (pid)
-		return;
-	if (s->death == DEATH_VFORK) {
-		die_with_parent(driver);
-		s->parent = getpid();
-		if (vfork())
-			_exit(0);
-	}
-	if (s->death == DEATH_ORPHAN) {
-		pid = getpid();
-		if (fork())
-			_exit(0);
-		while (getppid() == pid)
-			relax();
-	}
-	slot_main(s);
+	if (pid == 0)
+		_exit(fn(s));
 }
 
 /* The driver. */
@@ -539,11 +552,13 @@ static void plan_slot(struct slot *s)
 {
 	memset(s, 0, sizeof(*s));
 	sem_init(&s->go, 1, 0);
-	/* Half of the targets are cheap ones. */
-	s->death = below(below(2) ? DEATH_IGNORED : DEATH_EXEC);
+	/* The first target is an expensive one. */
+	s->death = s > lane->slot ? below(DEATH_ORPHAN) :
+		   DEATH_ORPHAN + lane->round % (WAY_READ - DEATH_ORPHAN);
+	s->forked = !below(64);
 	if (shared->missing[s->death])
-		s->death = DEATH_FORKED;
-	if (lane->ignore && s->death == DEATH_FORKED)
+		s->death = DEATH_EXITS;
+	if (lane->ignore && s->death == DEATH_EXITS)
 		s->death = DEATH_IGNORED;
 	s->kill = !below(5) || s->death == DEATH_KILLED;
 	s->variant = below(2) || s->death == DEATH_GROUP_EXIT;
@@ -580,7 +595,7 @@ static void plan_round(void)
 	struct slot *s;
 
 	choice = shared->seed + lane->round * 2654435761U;
-	lane->ignore = lane->round % 4 == 3;
+	lane->ignore = !below(4);
 	for_each_slot(s)
 		plan_slot(s);
 	for_each_waiter(w) {
@@ -702,36 +717,39 @@ static void show_rate(void)
 		       shared->exits * 1000ULL / (ms ?: 1));
 }
 
+static int driver_main(void *arg)
+{
+	die_with_parent(*(pid_t *)arg);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	for (;;) {
+		lane->round = add(&shared->next, 1) - 1;
+		if (load(&shared->stop) || lane->round >= shared->end ||
+		    (lane->round >= shared->least && now_ns() > shared->until))
+			break;
+		round_run();
+		if (lane->round % 1024 == 1023)
+			show_rate();
+	}
+	return 0;
+}
+
 static void lane_main(void)
 {
-	pid_t me = getpid(), driver;
+	pid_t me = getpid();
 	pthread_t unused;
 	struct waiter *w;
 	int status = 1;
 
 	sem_init(&lane->done, 1, 0);
-	for_each_waiter(w)
-		sem_init(&w->go, 1, 0);
-	driver = fork();
-	if (driver == 0) {
-		die_with_parent(me);
-		prctl(PR_SET_CHILD_SUBREAPER, 1);
-		for (;;) {
-			lane->round = add(&shared->next, 1) - 1;
-			if (load(&shared->stop) || lane->round >= shared->end ||
-			    (lane->round >= shared->least && now_ns() > shared->until))
-				break;
-			round_run();
-			if (lane->round % 1024 == 1023)
-				show_rate();
-		}
-		_exit(0);
-	}
 	lane->blank = open("/", O_PATH | O_CLOEXEC);
-	for_each_waiter(w)
+	for_each_waiter(w) {
+		sem_init(&w->go, 1, 0);
 		if (pthread_create(&unused, NULL, waiter_main, w))
 			_exit(1);
-	waitpid(driver, &status, 0);
+	}
+	/* A process of its own, so that its children are not those of the waiters. */
+	waitpid(clone(driver_main, stacks[0][0] + sizeof(stacks[0]), CLONE_VM | SIGCHLD, &me),
+		&status, 0);
 	_exit(status != 0);
 }
 

@@ -679,6 +679,8 @@ static inline struct io_uring_sqe *ring_next(struct ring *r, int op, int fd)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(r);
 
+	if (!sqe)
+		abort();		/* more requests than the queue has room for */
 	memset(sqe, 0, sizeof(*sqe));
 	sqe->opcode = op;
 	sqe->fd = fd;
