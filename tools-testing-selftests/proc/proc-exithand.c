@@ -34,6 +34,7 @@ static void target_become(struct __test_metadata *_metadata, struct target *t, e
 	if (state == ZOMBIE) {
 		ASSERT_EQ(0, kill(t->pid, SIGKILL));
 		ASSERT_TRUE(eventually(leader_state(t->pid) == 'Z'));
+		exits_settle();
 	}
 	if (state == REAPED)
 		target_reap(_metadata, t);
