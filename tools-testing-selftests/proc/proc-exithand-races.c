@@ -113,7 +113,7 @@ static void meet_adjust(struct meeting *m, bool later)
 
 	if (!meet_aimed(m) || llabs(skew) > MAX_SKEW)
 		return;
-	if (abs(m->aim) < MAX_AIM || later != (m->aim >= 0))
+	if (abs(m->aim) < MAX_AIM || (later ? m->aim < 0 : m->aim >= 0))
 		m->aim += later ? step : -step;
 }
 
