@@ -118,8 +118,6 @@ def collect(raw):
     }
 
 
-# -- goals --
-
 def goals(bench):
     """Return [(goal, figures, met)]."""
     before, size = (bench.one(kernel, "memory", "object_size", "", "signal_cache")
@@ -227,8 +225,6 @@ def plot(results, text):
         figure.savefig(results / f"bench-{case}.svg", metadata={
             "Date": None, "Description": f"bench.json {digest(text)}"})
 
-
-# -- main --
 
 def judge(raw, results):
     data = collect(raw)

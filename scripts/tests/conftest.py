@@ -54,9 +54,11 @@ def judge(program, tmp_path):
                 write(run / name, text)
         prepare()
         results = results or run / "results"
+        write(results / "test.ktap", "of an earlier run\n")
         done = program("lib/verdict.py", kind, "--dir", run, "--vm-end", vm_end, "--results", results,
                        top=top)
         assert json.loads((results / "summary.json").read_text())["exit"] == done.code, done.err
+        assert (results / "test.ktap").exists() == (run / "test.ktap").exists()
         return done
     return verdict
 

@@ -16,6 +16,7 @@ echo CONFIG_PROC_EXITHAND=y >"$obj/.config"
 echo proc:proc-exithand >"$obj/tests/kselftest-list.txt"
 echo "  CC      $CONFIG" >"$build/logs/kernel-$CONFIG-each.log"
 : >"$build/logs/selftests.log"
+flock -n "$build/lock" true && exit 99 # each holds the lock
 # A compiler warns once.
 [ "$CONFIG" != "${WARNS:-}" ] || [ -e "$obj/built" ] ||
 	echo "kernel/fork.c:1:1: warning: $CONFIG" >>"$build/logs/kernel-$CONFIG-each.log"
@@ -78,6 +79,8 @@ def test_each(top):
         demo.write("#\n")
     assert "patch 1, default" in run(top, 0, PATCH="1")[2]
     assert "give a number from 1 to 2" in run(top, 6, PATCH="3")[2]
+    script(top / "cache/tools/bin/sphinx-build", "exit 1")
+    assert "cannot run one of the tools" in run(top, 6)[2]
 
 
 @pytest.mark.parametrize("env, code, rows, said", [

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import common
 import pytest
@@ -79,6 +78,10 @@ def test_make(top):
         done = verb(top, shutil.which("make"), *arguments, code=2, **env)
         assert done.out == text + "\n"
         assert done.err.endswith("exec] Error 7\n") and done.err.count("\n") == 1
+    venv = top / "cache/tools/matplotlib-3.11.2"
+    script(venv / "bin/python", 'echo "${@:2}"\n')
+    write(venv / "done", "")
+    assert verb(top, "verbs/bench", code=0, PUBLISH="x").out == f"publish x {top}\n"
 
 
 # -- the virtual machine ----------------------------------------------------
@@ -126,27 +129,28 @@ def test_process_that_cannot_be_killed(monkeypatch, capfd):
     import vm
     child = subprocess.Popen(["true"])
     child.wait()
-    monkeypatch.setattr(vm.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    tries = []
+    monkeypatch.setattr(vm.subprocess, "run",
+                        lambda *_, **__: tries.append(1) or subprocess.CompletedProcess([], 0))
     monkeypatch.setattr(vm, "GIVE_UP_SECONDS", 1)
-    cpu, began = time.process_time(), time.monotonic()
     vm.kill_session(child)
-    assert time.monotonic() - began < 5
-    assert time.process_time() - cpu < 0.5
-    assert "cannot be killed" in capfd.readouterr().err
+    assert len(tries) < 20 and "cannot be killed" in capfd.readouterr().err
 
 
 # -- one at a time ----------------------------------------------------------
 
-def test_a_build_does_not_replace_the_kernel_of_a_run(top):
+@pytest.mark.parametrize("name", ["verbs/exec", "on-a-terminal"])
+def test_a_build_does_not_replace_the_kernel_of_a_run(top, name):
     """A build during a run changes only the kernel of the next run, which does not wait."""
+    script(top / "scripts/on-a-terminal", "exec script -qec scripts/verbs/shell /dev/null")
     wait = "touch $run/../waits; until [ -e $run/../go ]; do sleep 0.1; done"
-    run = start(top, "verbs/exec", CMD="true", EXEC_LIMIT="150",
+    run = start(top, name, CMD="true", EXEC_LIMIT="150",
                 GUEST=f"cat $kernel; {wait}; cat $kernel; leave")
     wait_for(top / "build/waits", run)
     script(top / "scripts/lib/build", f"echo second >{top}/build/linux/obj-default/arch/x86/boot/bzImage")
     assert verb(top, "verbs/exec", CMD="true", GUEST="cat $kernel; leave").out == "second\n"
     (top / "build/go").touch()
-    assert end(run).out == "first\nfirst\n"
+    assert end(run).out.split() == ["first", "first"]
 
 
 def test_verbs_wait_for_the_lock_of_the_clone(top):
