@@ -37,7 +37,7 @@
 #define LANES_MAX	8
 #define ROUNDS_MIN	24	/* whatever the time limit, so that each row comes up */
 #define COMPLAINTS	24	/* printed, at most */
-#define STACK		(16 << 10)
+#define STACK		(16 << 10)	/* of a target */
 #define NONE		INT_MIN	/* a line of fdinfo, or a status, that is not there */
 #define DIE_ARG		"--die"	/* the first argument of this program when a target execs it */
 
@@ -456,6 +456,7 @@ static int slot_thread(void *arg)
 	struct slot *s = arg;
 	char fd[12], offset[24];
 
+	die_with_parent(s->parent);
 	sem_wait(&s->go);
 	if (s->death == DEATH_EXEC) {
 		snprintf(fd, sizeof(fd), "%d", shared->fd);
