@@ -86,8 +86,6 @@ class Bench:
                 for n in numbers]
 
 
-# -- collecting --
-
 def read_samples(file):
     """Return one entry for each figure. Its lists have one statistic of the rounds for each sample."""
     samples = {}
@@ -134,8 +132,6 @@ def goals(bench):
          "{change} bytes, {grown} symbols grown, {shrunk} shrunk".format(**off),
          not (off["change"] or off["grown"] or off["shrunk"]))]
 
-
-# -- tables --
 
 def number(value):
     return f"{value:,.{0 if value >= 100 or value == int(value) else 1}f}"
@@ -200,8 +196,6 @@ def report(top, bench):
         **{rf"^(## {title}\n(?:(?!\n## )[^|])*).*?(?=\n## |\Z)": "\n".join(lines)
            for title, lines in tables.items()}})
 
-
-# -- plots --
 
 def digest(text):
     return hashlib.sha256(text.encode()).hexdigest()

@@ -67,8 +67,6 @@ def test_setup(tmp_path, path, tools, says, error):
     assert says or not list((tmp_path / "cache/tools").glob("*virtme*"))
 
 
-# -- make litmus ------------------------------------------------------------
-
 HERD = 'echo "Observation $name Never 0 3"'
 # test: (the result that its file states, the commands that replace herd7)
 LITMUS = {

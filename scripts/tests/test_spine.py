@@ -84,6 +84,11 @@ def test_make(top):
     assert verb(top, "verbs/bench", code=0, PUBLISH="x").out == f"publish x {top}\n"
 
 
+def test_regress_without_headers(top):
+    script(top / "cache/tools/bin/clang", "exit 1")
+    assert "headers of libcap" in verb(top, "verbs/regress", code=6).err
+
+
 # -- the virtual machine ----------------------------------------------------
 
 def test_output_that_nobody_reads(top):
