@@ -19,7 +19,7 @@
 #: make bench               count the instructions that the series costs
 #:
 #: Each verb installs the tools that it needs. Variables:
-#:   CONFIG=default|debug|kcsan|off   which kernel: qemu-config/CONFIG.config
+#:   CONFIG=default|debug|kcsan|rt|off  which kernel: qemu-config/CONFIG.config
 #:   BASE=1                     use the kernel without the series (exec, shell, test)
 #:   KDIR=/path/to/linux        use your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch;

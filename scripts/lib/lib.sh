@@ -141,7 +141,7 @@ obj=$src/obj-$CONFIG
 jobs=${JOBS:-$(nproc)}
 # The debugging kernels run several times slower.
 slow=1
-if [[ $CONFIG = debug || $CONFIG = kcsan ]]; then
+if [[ $CONFIG = debug || $CONFIG = kcsan || $CONFIG = rt ]]; then
 	slow=10
 	export MEMORY=${MEMORY:-2G}
 fi
