@@ -75,7 +75,7 @@ enum row {
 struct slot {			/* a target */
 	sem_t go;
 	__u32 dying;
-	pid_t pid, parent;
+	pid_t pid, parent;	/* until it starts, pid is its first parent's */
 	int death, code;
 	int status, waited;	/* expected; from wait(), or NONE */
 	bool kill, variant, opens, forked;
@@ -494,7 +494,7 @@ static int slot_main(void *arg)
 	bool thread = s->death == DEATH_GROUP_EXIT || s->death == DEATH_LEADER_FIRST ||
 		      s->death == DEATH_EXEC || (s->death == DEATH_KILLED && s->variant);
 
-	while (s->death == DEATH_ORPHAN && getppid() != s->parent)
+	while (s->death == DEATH_ORPHAN && getppid() == s->pid)
 		relax();
 	die_with_parent(s->parent);
 	s->pid = getpid();
@@ -516,9 +516,10 @@ static int slot_parent_main(void *arg)
 {
 	struct slot *s = arg;
 
+	s->pid = getpid();
 	if (s->death == DEATH_VFORK) {
 		die_with_parent(s->parent);
-		s->parent = getpid();
+		s->parent = s->pid;
 	}
 	slot_clone(s, slot_main, 0, s->death == DEATH_VFORK ? CLONE_VFORK | SIGCHLD : SIGCHLD);
 	return 0;
