@@ -20,6 +20,7 @@
 #:
 #: Each verb installs the tools that it needs. Variables:
 #:   CONFIG=default|debug|kcsan|rt|off  which kernel: qemu-config/CONFIG.config
+#:   ARCH=arm64                 use an arm64 kernel (run, test, exec, shell, stress)
 #:   BASE=1                     use the kernel without the series (exec, shell, test)
 #:   KDIR=/path/to/linux        use your own kernel tree; it is only read
 #:   PATCH=N                    patches: fold edits in the folders into the Nth patch;

@@ -6,7 +6,7 @@ set -euo pipefail
 # The caller's make, git, locale and compiler settings must not affect the build.
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL GNUMAKEFLAGS
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE
-unset ARCH CROSS_COMPILE LLVM KBUILD_OUTPUT KCFLAGS KRUSTFLAGS RUSTFLAGS
+unset CROSS_COMPILE LLVM KBUILD_OUTPUT KCFLAGS KRUSTFLAGS RUSTFLAGS
 export LANG=C.UTF-8 LC_ALL=C.UTF-8
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -137,11 +137,17 @@ tree=$work/linux
 # $src has the sources of this kernel, $obj the objects. Because $obj is directly below
 # $src, kbuild uses relative paths. So all trees share ccache's objects.
 src=$tree${BASE:+-base}${MUTANT:+-mutant}${EACH:+-each}
+# ARCH=arm64 becomes a part of CONFIG.
+[[ ${ARCH:=x86_64} =~ ^(x86_64|arm64)$ ]] || die "ARCH=$ARCH; choose x86_64 or arm64"
+[ "$ARCH" = x86_64 ] || CONFIG+=-arm64
+unset ARCH
+image=x86/boot/bzImage initrd=
+if [[ $CONFIG = *-arm64 ]]; then image=arm64/boot/Image initrd=$cache/arm64/root.cpio; fi
 obj=$src/obj-$CONFIG
 jobs=${JOBS:-$(nproc)}
 # The debugging kernels run several times slower.
 slow=1
-if [[ $CONFIG = debug || $CONFIG = kcsan || $CONFIG = rt ]]; then
+if [[ $CONFIG =~ ^(debug|kcsan|rt) ]]; then
 	slow=10
 	export MEMORY=${MEMORY:-2G}
 fi
@@ -263,7 +269,7 @@ kmake() {
 		clippy-driver:CLIPPY_DRIVER bindgen:BINDGEN; do
 		args+=("${tool#*:}=$(command -v "${tool%:*}" || true)")
 	done
-	[ "$CONFIG" != arm64 ] || args+=(ARCH=arm64)
+	[[ $CONFIG != *arm64 ]] || args+=(ARCH=arm64 "CC=ccache clang --target=aarch64-linux-gnu")
 	# make each judges single lines.
 	[ -z "$EACH" ] || args+=(KRUSTFLAGS=--error-format=short)
 	# ccache's depend mode does not see files that .incbin includes: an old kernel
@@ -301,15 +307,15 @@ new_run() {
 
 # vm_py LIMIT TEXT OPTION...: run vm.py on this kernel and $run.
 vm_py() {
-	PATH=$python:$PATH python3 "$lib/vm.py" --kernel "${boot_image:-$obj/arch/x86/boot/bzImage}" \
-		--dir "$run" --limit "$1" --say "$2" "${@:3}"
+	PATH=$python:$PATH python3 "$lib/vm.py" --kernel "${boot_image:-$obj/arch/$image}" \
+		--dir "$run" --limit "$1" --say "$2" ${initrd:+--initrd "$initrd"} "${@:3}"
 }
 
 # release_clone: copy the kernel into $run and release the lock, so that another run in
 # this clone can build.
 release_clone() {
-	boot_image=$run/bzImage
-	cp "$obj/arch/x86/boot/bzImage" "$boot_image"
+	boot_image=$run/${image##*/}
+	cp "$obj/arch/$image" "$boot_image"
 	unset EXITHAND_LOCKED
 	flock -u "$lock_fd"
 }

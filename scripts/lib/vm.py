@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Boot a kernel in virtme-ng and run a script in it.
 
-usage: vm.py --kernel BZIMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell] [--count]
+usage: vm.py --kernel IMAGE --dir DIR [--limit SECONDS] [--say TEXT] [--shell] [--count]
+             [--initrd CPIO]
 
 DIR/cmd is the script. The guest can write to DIR, and can only read the host's other
 files. The script's output goes to stdout and stderr. DIR gets:
@@ -12,6 +13,8 @@ end           `ended`, `hung` (out of time) or `died`; the accelerator; the seco
 
 With --count, the guest has one CPU, and its clock advances by one nanosecond per
 instruction. While the guest is idle, its clock jumps to the next timer.
+
+With --initrd, the kernel is for arm64, and CPIO has the guest's programs.
 
 The exit code is 0 if the script ended, 4 if the guest hung, 5 if it died, 6 if the
 virtual machine could not be started. ACCEL is auto, kvm or tcg.
@@ -60,6 +63,22 @@ def vng_command(args, accel):
     return command
 
 
+def arm64_command(args):
+    """Return QEMU's command. In the guest, qemu-config/init-arm64 does the work of virtme-ng."""
+    init = (f"mkdir -p {TOP}; mount -t 9p -o trans=virtio,access=any,cache=loose,msize=512000 top {TOP};"
+            f" exec bash {TOP}/qemu-config/init-arm64 {args.dir}")
+    share = "-virtfs local,security_model=none,multidevs=remap,mount_tag="
+    port = "-chardev file,id=fd{0},path=/proc/self/fd/{0} -device virtserialport,chardev=fd{0} "
+    terminal = "-chardev stdio,id=tty,mux=on,signal=off -mon tty -device virtconsole,chardev=tty"
+    return [*(f"qemu-system-aarch64 -M virt -cpu cortex-a57 -smp 2 -m {os.environ.get('MEMORY', '1G')}"
+              f" -display none -nic none -no-reboot -kernel {args.kernel} -initrd {args.initrd}"
+              f" -serial file:{args.dir}/console.log {share}top,path={TOP},readonly=on"
+              f" {share}run,path={args.dir} -device virtio-serial-pci "
+              + (terminal if args.shell else port.format(1) + port.format(2))).split(), "-append",
+            "console=ttyAMA0 earlycon=pl011,0x9000000 panic=-1 oops=panic console_msg_format=syslog "
+            + ("loglevel=5" if args.shell else "ignore_loglevel") + f' rdinit=/bin/bash -- -c "{init}"']
+
+
 def pump(source, target):
     """Copy virtme-ng's output from a pipe: it corrupts output that goes to a file.
 
@@ -76,7 +95,7 @@ def pump(source, target):
 
 def boot(args, accel, quiet=False):
     """Run the guest; return ENDED, HUNG, DIED or FAILED."""
-    command = vng_command(args, accel)
+    command = arm64_command(args) if args.initrd else vng_command(args, accel)
     if os.environ.get("V") == "1" and not quiet:
         say("== " + " ".join(command))
     # If this process is killed with SIGKILL, the kernel terminates the child.
@@ -190,6 +209,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     for name in ("kernel", "dir"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--initrd", type=Path)
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--say", default="")
     for name in ("shell", "count"):
@@ -201,7 +221,7 @@ def main():
     if not args.shell:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, stop)
-    return boot(args, "tcg" if args.count else accelerator(args))
+    return boot(args, "tcg" if args.count or args.initrd else accelerator(args))
 
 
 if __name__ == "__main__":

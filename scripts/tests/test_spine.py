@@ -9,7 +9,7 @@ import subprocess
 
 import common
 import pytest
-from common import CONSOLE, OOPS, TOP, copy_harness, end, kernel, script, start, verb, wait_for, write
+from common import CONSOLE, OOPS, TOP, VNG, copy_harness, end, kernel, script, start, verb, wait_for, write
 
 
 @pytest.fixture(name="top")
@@ -82,6 +82,15 @@ def test_make(top):
     script(venv / "bin/python", 'echo "${@:2}"\n')
     write(venv / "done", "")
     assert verb(top, "verbs/bench", code=0, PUBLISH="x").out == f"publish x {top}\n"
+
+
+def test_arm64(top):
+    write(top / "build/linux/obj-default-arm64/arch/arm64/boot/Image", "arm\n")
+    qemu = VNG.replace("--rwdir ", "=run,path=").replace("--run ", "-kernel ")
+    script(top / "cache/tools/bin/qemu-system-aarch64", qemu)
+    env = {"ARCH": "arm64", "GUEST": "STATUS=7; cat $kernel; leave"}
+    assert verb(top, "verbs/exec", "true", code=7, **env).out == "arm\n"
+    assert "choose x86_64 or arm64" in verb(top, "verbs/exec", "true", code=6, ARCH="mips").err
 
 
 def test_regress_without_headers(top):
