@@ -280,18 +280,6 @@ kmake() {
 		make "${args[@]}" "$@"
 }
 
-# knows_maintainer TREE FILE: fail if MAINTAINERS of TREE has no entry for FILE. For a
-# new file, linux-kernel@ alone does not count.
-knows_maintainer() {
-	local all=linux-kernel@
-	! kgit -C "$tree" cat-file -e "base:$2" 2>/dev/null || all=
-	(cd "$1" && perl scripts/get_maintainer.pl --no-tree --no-git --no-git-fallback \
-		--no-rolestats -f "$2") 2>/dev/null | grep -v "${all:-^$}" | grep -q . || {
-		echo "MAINTAINERS lacks $2; add an entry"
-		return 1
-	}
-}
-
 # -- virtual machine --------------------------------------------------------
 
 # new_run: make an empty directory $run, which the guest shares. The EXIT trap runs

@@ -1,21 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""make send, with scripts in place of the kernel's tools and of git send-email."""
+"""make send, with scripts in place of the kernel's tools."""
 
 import email
 import email.policy
-import shutil
 
 import pytest
 from common import git, script, series, verb, write
 
 FROM = "Ñandú, Ümit <umit@kernel.org>"
-GIT = f"""\
-case " $* " in
-*" --exec-path "*) echo ${{0%/*}} ;;
-*" send-email "*) printf '%s\\n' "$@" | sed -n 's/.*\\.patch/Dry-Sent &/p' ;;
-*) exec {shutil.which("git")} "$@" ;;
-esac
-"""
 MAINTAINER = r"""
 $_ = "@ARGV ";
 die unless /0001-.* .*0002-/;
@@ -39,8 +31,6 @@ def sent_repository(small_repository):
     git(top, "init", "-q")
     write(top / ".gitignore", "/build/\n/cache/\n__pycache__\n")
     write(top / "patches/0000-cover-letter.txt", COVER)
-    script(top / "cache/tools/bin/git", GIT)
-    script(top / "cache/tools/bin/git-send-email", "")
     write(top / "build/linux/scripts/get_maintainer.pl", MAINTAINER)
     write(top / "build/linux/scripts/checkpatch.pl", "")
     write(top / "build/linux/.git/info/exclude", "/scripts/\n")
@@ -119,7 +109,6 @@ def test_complaints(top):
     for name, text, code, said in (
             ("build/linux/scripts/get_maintainer.pl", "", 1, "finds no maintainer"),
             ("build/linux/scripts/checkpatch.pl", "exit(1);", 1, "checkpatch"),
-            ("cache/tools/bin/git", "#!/bin/bash\n" + GIT.replace("s/.*", "s/.*0002.*"), 6, "does not take"),
             ("build/linux/fs/proc/base.c", "other\n", 6, "not in patches/"),
             ("patches/0000-cover-letter.txt", "Subject: x\n\nText.\n", 6, "not committed")):
         before, mode = (top / name).read_text(), (top / name).stat().st_mode
@@ -129,8 +118,6 @@ def test_complaints(top):
     git(tree, "commit", "-q", "--amend", "-m", "rust: add queue\n\nSigned-off-by: A <a@kernel.org>")
     fold(top)
     assert "only" in refused(top, 1)
-    (top / "cache/tools/bin/git-send-email").unlink()
-    assert "no git send-email" in refused(top, 6)
 
 
 def test_versions(top):
