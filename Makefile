@@ -5,6 +5,7 @@
 #: make test                run the selftests in the virtual machine
 #: make kunit               run the Rust code's doctests and KUnit tests
 #: make stress              watch N processes die in all ways
+#: make clients             run programs there that wait in the ways of their languages
 #: make exec CMD='...'      run a command in the virtual machine
 #: make shell               open a shell there
 #: make tree                make build/linux a kernel tree with the series as commits
@@ -42,7 +43,7 @@
 #:   JOBS=N                     parallel jobs (default: one for each CPU)
 #:   MEMORY=size                the guest's memory, e.g. 2G
 #:   RUN_LIMIT, TEST_LIMIT, KUNIT_LIMIT, STRESS_LIMIT, EXEC_LIMIT, BENCH_LIMIT,
-#:   MUTANT_LIMIT, REGRESS_LIMIT   seconds that the guest may take
+#:   CLIENTS_LIMIT, MUTANT_LIMIT, REGRESS_LIMIT   seconds that the guest may take
 #:   V=1                        show the full output
 #:
 #: build/results/ has the results, build/logs/ the logs of the builds. make exits with 2
