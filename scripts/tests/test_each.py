@@ -84,8 +84,8 @@ def test_each(top):
 
 
 @pytest.mark.parametrize("env, code, rows, said", [
-    ({"PATCH": "2", "BREAKS": "rt", "KTAP": ""}, 7, {"rt": "FAIL", "up": "ok", "tests": "FAIL"},
-     "FAIL  2 rt: exithand: the kernel does not build"),
+    ({"PATCH": "2", "BREAKS": "up", "KTAP": ""}, 7, {"up": "FAIL", "allno": "ok", "tests": "FAIL"},
+     "FAIL  2 up: exithand: the kernel does not build"),
     ({"PATCH": "1", "STATUS": "1"}, 1, {"boots": "FAIL", "default": "ok"}, "FAIL  1 boots: exithand: "),
     ({"PATCH": "1", "NO_SPARSE": "1"}, 6, {"lint": "FAIL"}, "FAIL  1 lint: this gate failed on the base"),
     ({"PATCH": "1", "WARNS": "rust-off"}, 1, {"rust-off": "FAIL"}, "FAIL  1 rust-off: kernel/fork.c:1:1: ")])

@@ -88,8 +88,7 @@ def test_arm64(top):
     write(top / "build/linux/obj-default-arm64/arch/arm64/boot/Image", "arm\n")
     qemu = VNG.replace("--rwdir ", "=run,path=").replace("--run ", "-kernel ")
     script(top / "cache/tools/bin/qemu-system-aarch64", qemu)
-    env = {"ARCH": "arm64", "GUEST": "STATUS=7; cat $kernel; leave"}
-    assert verb(top, "verbs/exec", "true", code=7, **env).out == "arm\n"
+    assert verb(top, "verbs/exec", "true", code=7, ARCH="arm64", GUEST="STATUS=7; cat $kernel; leave").out == "arm\n"
     assert "choose x86_64 or arm64" in verb(top, "verbs/exec", "true", code=6, ARCH="mips").err
 
 
