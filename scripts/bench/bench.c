@@ -470,39 +470,6 @@ static void case_calls(void)
 	}
 }
 
-/* A program waits for a process that lives for one to two seconds. */
-static void case_polling(void)
-{
-	static const char *const ways[] = { "stat every 10 ms", "exithand, read" };
-	uint64_t *told = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	for (size_t w = 0; w < SIZE(ways); w++) {
-		for (int round = 0; round < 20 && begin("", ways[w], 0, 0); round++) {
-			pid_t pid = start(target, 0), watcher;
-			struct stat st;
-			char path[64], c;
-
-			snprintf(path, sizeof(path), "/proc/%d", pid);
-			watcher = MUST(fork());
-			if (!watcher) {
-				if (w)
-					MUST(read(open_file("exithand", pid), &c, 1));
-				else
-					while (!stat(path, &st))
-						usleep(10000);
-				*told = now();
-				_exit(0);
-			}
-			/* The lifetime is not a multiple of the polling interval. */
-			usleep(1000000 + round * 53177 % 1000000);
-			MUST(write(release_pipe[1], "x", 1));
-			reap(pid);
-			reap(watcher);
-			add("late", *told - last_words);
-		}
-	}
-}
-
 #define GROUP	"/sys/fs/cgroup/bench"
 
 enum { HOGS = 16, MIB = 4 };
@@ -578,7 +545,7 @@ static void case_killer(void)
 
 static const struct { const char *name; void (*run)(void); int priority; } cases[] = {
 	{ "instrument", case_instrument, PRIORITY }, { "unwatched", case_unwatched, 0 },
-	{ "polling", case_polling, 0 }, { "killer", case_killer, 0 }, { "calls", case_calls, PRIORITY },
+	{ "killer", case_killer, 0 }, { "calls", case_calls, PRIORITY },
 	{ "watched", case_watched, PRIORITY }, { "reader", case_reader, PRIORITY },
 	{ "own", case_own, PRIORITY }, { "burst", case_burst, PRIORITY }, { "other", case_other, PRIORITY },
 };

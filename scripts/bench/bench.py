@@ -22,8 +22,6 @@ BASE, PATCHED, QUEUE = "base", "patched", "one-queue"
 KERNELS = {BASE: "unpatched", PATCHED: "patched", QUEUE: "one queue"}
 WAYS = "poll", "epoll"
 NAMES = "case", "file", "way", "own", "other", "metric"
-# A sample is the mean of its rounds in these cases. In the other cases it is their median.
-MEANS = "polling", "killer"
 
 # The tables of costs: heads, two kernels and files, and rows. A row has the goal, which is
 # the largest increase from the first column to the second, or None. The fork has none
@@ -46,7 +44,6 @@ SIGNAL_STRUCT = 1000    # goal: largest size of struct signal_struct, in bytes
 KERNEL = 2616           # goal: most bytes that PROC_EXITHAND=y adds to the kernel
 # The rows of the last table of bench.md, which is about the patched kernel.
 REST = (
-    *(("polling", "late", "", way) for way in ("stat every 10 ms", "exithand, read")),
     *(("killer", metric, "", way) for way in ("does not wait", "looks every 10 ms", "waits by exithand")
       for metric in ("time", "killed")),
     *(("memory", metric, "", "signal_cache") for metric in ("object_size", "objs_per_slab")),
@@ -59,12 +56,12 @@ STYLES = {(BASE, "pidfd"): ("-", "#8a8a8a", "s", 10), (PATCHED, "pidfd"): ("--",
 
 
 class Bench:
-    """The figures of a bench.json. Each is the median of its samples."""
+    """The figures of a bench.json: medians of samples, which are medians of rounds, or means for killer."""
 
     def __init__(self, text):
         self.data = json.loads(text)
         self.figures = {
-            (kernel, *(s[n] for n in NAMES)): median(s["mean" if s["case"] in MEANS else "median"])
+            (kernel, *(s[n] for n in NAMES)): median(s["mean" if s["case"] == "killer" else "median"])
             for kernel, entries in self.data["samples"].items() for s in entries}
 
     def one(self, kernel, case, metric, file="", way="", own=0, other=0):
@@ -187,7 +184,7 @@ def report(top, bench):
         "Costs": [summary(bench)],
         "Many waiters of that process": waiters(bench, "own"),
         "One waiter, and many of other processes": waiters(bench, "other"),
-        "Polling, killing, memory": table(("", "patched"), (
+        "Killing, memory": table(("", "patched"), (
             (f"{key[3]}: {key[1]}", number(bench.one(PATCHED, *key))) for key in REST))}
     return fill(top / "results/bench.md", {
         r"^(Made by `make bench` from bench\.json\. )[^\n]*":

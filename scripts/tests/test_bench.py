@@ -13,7 +13,7 @@ BLOAT = "add/remove: 1/1 grow/shrink: {}/{} up/down: 80/-71 ({})\nFunction  old 
 DOCUMENTS = "README.md", "patches/0000-cover-letter.txt", "results/bench.md"
 EXIT = "watched", "none", "", 0, 0, "exit"
 FORK = "unwatched", "none", "fork", 0, 0, "life"
-LATE = "polling", "", "exithand, read", 0, 0, "late"
+KILL = "killer", "", "waits by exithand", 0, 0, "time"
 SIZE = "memory", "", "signal_cache", 0, 0, "object_size"
 TICKS = "instrument", "", "", 0, 0, "ticks of 1000000 instructions"
 
@@ -94,15 +94,15 @@ def clone_fixture(tmp_path):
 
 
 def test_publish(judge, bench, clone, tmp_path):
-    assert judge({("patched", *EXIT): 4600, ("patched", *LATE): 1000}, {})[0] == 1
+    assert judge({("patched", *EXIT): 4600, ("patched", *KILL): 1000}, {})[0] == 1
     assert bench("publish", tmp_path / "results/bench.json", clone) == (0, "")
     assert bench("check", clone) == (0, "")
     for name in DOCUMENTS:
         old, new = ((top / name).read_text().splitlines() for top in (TOP, clone))
         assert len(old) == len(new)
         assert "4,600" in "".join(n for o, n in zip(old, new) if o != n)
-    # A late program has the mean of its rounds, the exit their median.
-    assert "| exithand, read: late | 2,000 |" in new
+    # A killer has the mean of its rounds, the exit their median.
+    assert "| waits by exithand: time | 2,000 |" in new
     assert "Linux 7.3, QEMU 7.2, clang; rustc." in "".join(new)
 
 
