@@ -195,7 +195,7 @@ def accelerator(args):
         with tempfile.TemporaryDirectory(dir=args.dir.parent, prefix="probe.") as tmp:
             (Path(tmp) / "cmd").write_text("exit 0\n")
             probe = argparse.Namespace(kernel=args.kernel, dir=Path(tmp),
-                                       limit=PROBE_SECONDS, say="", shell=False, count=False)
+                                       limit=PROBE_SECONDS, say="", shell=False, count=False, initrd=None)
             works = boot(probe, "kvm", quiet=True) == ENDED and read_status(probe.dir) == 0
             if not works and "Linux version" in read(probe.dir / "console.log"):
                 return "kvm"
