@@ -21,7 +21,9 @@ virtual machine could not be started. ACCEL is auto, kvm or tcg.
 """
 
 import argparse
+import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -44,7 +46,7 @@ def vng_command(args, accel):
     command = [
         "vng", "--run", str(args.kernel), "--force-9p", "--cpus", "1" if args.count else "2",
         "--memory", os.environ.get("MEMORY", "1G"), "--rwdir", str(args.dir),
-        "--qemu-opts", f"-serial file:{args.dir}/console.log"
+        "--qemu-opts", f"-serial file:{args.dir}/console.log -name debug-threads=on"
         + (" -icount shift=0,sleep=off" if args.count else ""),
     ]
     # The console has a serial port of its own. With console_msg_format=syslog,
@@ -72,7 +74,7 @@ def arm64_command(args):
     terminal = "-chardev stdio,id=tty,mux=on,signal=off -mon tty -device virtconsole,chardev=tty"
     return [*(f"qemu-system-aarch64 -M virt -cpu cortex-a57 -smp 2 -m {os.environ.get('MEMORY', '1G')}"
               f" -display none -nic none -no-reboot -kernel {args.kernel} -initrd {args.initrd}"
-              f" -serial file:{args.dir}/console.log {share}top,path={TOP},readonly=on"
+              f" -name debug-threads=on -serial file:{args.dir}/console.log {share}top,path={TOP},readonly=on"
               f" {share}run,path={args.dir} -device virtio-serial-pci "
               + (terminal if args.shell else port.format(1) + port.format(2))).split(), "-append",
             "console=ttyAMA0 earlycon=pl011,0x9000000 panic=-1 oops=panic console_msg_format=syslog "
@@ -112,7 +114,7 @@ def boot(args, accel, quiet=False):
     for thread in pumps:
         thread.start()
     try:
-        hung = not wait(vng, args.limit, args.say)
+        hung = not wait(vng, args)
     finally:
         kill_session(vng)
     for thread in pumps:
@@ -136,17 +138,33 @@ def stop(number, _):
     stopped = number
 
 
-def wait(child, limit, text):
+def part_cpus(session):
+    """Let the two virtual CPUs never share a CPU, for the race tests need both at once.
+
+    On a busy host, Linux may run both on one. Return False if they do not exist yet.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    threads = subprocess.run(["ps", "-Ls", str(session), "-o", "lwp=,comm="], text=True,
+                             stdout=subprocess.PIPE, check=False).stdout
+    found = re.findall(r"(\d+) CPU (\d)/", threads)
+    for thread, number in found:
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(int(thread), cpus[int(number)::2] or cpus)
+    return len(found) == 2
+
+
+def wait(child, args):
     """Wait for the child; return False after the limit. Print progress every 20 s."""
-    start, said = time.monotonic(), 0
+    start, said, parted = time.monotonic(), 0, args.count
     while child.poll() is None and not stopped:
         time.sleep(0.1)
+        parted = parted or part_cpus(child.pid)
         seconds = time.monotonic() - start
-        if seconds >= limit:
+        if seconds >= args.limit:
             return False
-        if text and seconds >= said + 20:
+        if args.say and seconds >= said + 20:
             said += 20
-            say(f"   ... {text}: {said} s")
+            say(f"   ... {args.say}: {said} s")
     return True
 
 

@@ -137,6 +137,20 @@ def test_kernel_that_dies_under_kvm(top, monkeypatch, guest, found, known):
     assert (memo.read_text().split()[0] if memo.exists() else None) == known
 
 
+def test_virtual_cpus_share_no_cpu(monkeypatch):
+    """On one CPU, the two sides of a race test would hardly ever meet."""
+    import vm
+    sets = {}
+    monkeypatch.setattr(vm.os, "sched_getaffinity", lambda _: {1, 2, 5})
+    monkeypatch.setattr(vm.os, "sched_setaffinity", sets.__setitem__)
+    thread = "(echo CPU $i/TCG >/proc/self/comm; echo; read) <&0 &"
+    child = subprocess.Popen(["bash", "-c", f"for i in 0 1; do {thread} done; wait"], start_new_session=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout.read(2) == b"\n\n" and vm.part_cpus(child.pid)
+    vm.kill_session(child)
+    assert sorted(sets.values()) == [[1, 5], [2]]
+
+
 def test_process_that_cannot_be_killed(monkeypatch, capfd):
     """vm.py gives up without a busy loop."""
     import vm
