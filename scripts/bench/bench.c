@@ -41,7 +41,8 @@
 #include <x86intrin.h>
 
 #define MANY		10240	/* processes, at most */
-#define OWN_MAX		1024	/* waiters of one process, at most */
+#define OWN_MAX		1024	/* threads that wait for one process, at most */
+#define EPOLL_MAX	100000	/* entries of epoll for one process, at most */
 #define OUTPUT_MAX	(8 << 20)	/* bytes, of one repetition */
 #define REPETITIONS	5
 #define ROUNDS		6	/* exits, in one repetition */
@@ -275,7 +276,7 @@ static void add_waiter(int epfd, struct waiter *w, int fd)
 static uint64_t one_exit(const char *file, int own, bool epoll, int other_epfd)
 {
 	int epfd = epoll ? MUST(epoll_create1(0)) : -1;
-	static int fds[OWN_MAX];
+	static int fds[EPOLL_MAX];
 	struct epoll_event event;
 	uint64_t seen = 0;
 	siginfo_t info;
@@ -284,8 +285,8 @@ static uint64_t one_exit(const char *file, int own, bool epoll, int other_epfd)
 	next_pid(TARGET);
 	pid = start(target, 0);
 	for (int i = 0; i < own; i++) {
-		fds[i] = open_file(file, pid);
-		add_waiter(epfd, &own_waiters[i], fds[i]);
+		fds[i] = epoll && i ? MUST(dup(fds[0])) : open_file(file, pid);
+		add_waiter(epfd, &own_waiters[i % OWN_MAX], fds[i]);
 	}
 	rest();
 
@@ -333,7 +334,7 @@ static void exits(const char *file, const char *way, int own, int other)
 	rest();
 	/* The first repetition and the first two rounds fill the caches. */
 	for (repetition = -1; repetition < REPETITIONS; repetition++) {
-		for (int round = -2; round < ROUNDS; round++) {
+		for (int round = -2; round < (own > OWN_MAX ? 1 : ROUNDS); round++) {
 			uint64_t instructions = one_exit(file, own, epoll, epfd);
 
 			if (round >= 0)
@@ -358,10 +359,12 @@ static void case_reader(void)
 /* Each number of waiters, by poll and by epoll, of both files. */
 static void case_own(void)
 {
-	static const int own[] = { 1, 2, 4, 16, 64, 256, 1000 };
+	static const int own[] = { 1, 10, 100, 1000, 10000, EPOLL_MAX };
 
-	for (size_t i = 0; i < 4 * SIZE(own); i++)
-		exits(files[i % 2], i & 2 ? "epoll" : "poll", own[i / 4], 0);
+	for (size_t i = 0; i < 4 * SIZE(own); i++) {
+		if (i & 2 || own[i / 4] <= OWN_MAX)
+			exits(files[i % 2], i & 2 ? "epoll" : "poll", own[i / 4], 0);
+	}
 }
 
 static void case_other(void)

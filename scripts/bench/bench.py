@@ -18,28 +18,32 @@ import time
 from pathlib import Path
 from statistics import mean, median
 
-BASE, PATCHED, QUEUE = "base", "patched", "one-queue"
-KERNELS = {BASE: "unpatched", PATCHED: "patched", QUEUE: "one queue"}
+BASE, PATCHED, QUEUE, THIN = "base", "patched", "one-queue", "thin"
+KERNELS = {BASE: "unpatched", PATCHED: "patched", QUEUE: "one queue", THIN: "thin file"}
 WAYS = "poll", "epoll"
 NAMES = "case", "file", "way", "own", "other", "metric"
 
 # The tables of costs: heads, two kernels and files, and rows. A row has the goal, which is
 # the largest increase from the first column to the second, or None. The fork has none
 # because it varies by 0.1 % between two runs of one kernel.
+NOBODY = (
+    ("nobody watches: the exit itself", 4, "watched", "exit"),
+    ("nobody watches: vfork, exit, wait", 38, "unwatched", "life", "vfork"),
+    ("nobody watches: fork, exit, wait", None, "unwatched", "life", "fork"))
+WAITERS = (
+    ("exit with one waiter", 80, "own", "exit", "poll", 1),
+    ("exit, until its reader has returned from poll", 80, "reader", "told", "poll", 1),
+    ("the same, but exithand by read", 0, "reader", "told", "read", 1),
+    ("exit with 1000 waiters", 770, "own", "exit", "poll", 1000),
+    ("exit with one waiter, 10000 of other processes", 80, "other", "exit", "poll", 1, 10000),
+    ("10000 processes exit, one epoll loop", None, "burst", "total", "", 1, 10000),
+    ("open and close", None, "calls", "call", "open and close, a later one"),
+    ("poll that finds nothing", None, "calls", "call", "poll, before"))
 COSTS = (
-    (("instructions", "unpatched", "patched"), ((BASE, "none"), (PATCHED, "none")), (
-        ("nobody watches: the exit itself", 4, "watched", "exit"),
-        ("nobody watches: vfork, exit, wait", 38, "unwatched", "life", "vfork"),
-        ("nobody watches: fork, exit, wait", None, "unwatched", "life", "fork"))),
-    (("", "pidfd", "exithand"), ((PATCHED, "pidfd"), (PATCHED, "exithand")), (
-        ("exit with one waiter", 80, "own", "exit", "poll", 1),
-        ("exit, until its reader has returned from poll", 80, "reader", "told", "poll", 1),
-        ("the same, but exithand by read", 0, "reader", "told", "read", 1),
-        ("exit with 1000 waiters", 770, "own", "exit", "poll", 1000),
-        ("exit with one waiter, 10000 of other processes", 80, "other", "exit", "poll", 1, 10000),
-        ("10000 processes exit, one epoll loop", None, "burst", "total", "", 1, 10000),
-        ("open and close", None, "calls", "call", "open and close, a later one"),
-        ("poll that finds nothing", None, "calls", "call", "poll, before"))))
+    (("instructions", "unpatched", "patched"), ((BASE, "none"), (PATCHED, "none")), NOBODY),
+    (("", "pidfd", "exithand"), ((PATCHED, "pidfd"), (PATCHED, "exithand")), WAITERS),
+    (("", "thin file", "exithand"), ((THIN, "exithand"), (PATCHED, "exithand")),
+     [(row, None, *key) for row, _, *key in WAITERS]))
 SIGNAL_STRUCT = 1000    # goal: largest size of struct signal_struct, in bytes
 KERNEL = 2616           # goal: most bytes that PROC_EXITHAND=y adds to the kernel
 # The rows of the last table of bench.md, which is about the patched kernel.
@@ -78,7 +82,7 @@ class Bench:
 
     def line(self, case, way, kernel, file):
         """Return [(waiters, instructions of an exit)] of the case own or other."""
-        numbers = sorted({key[1 + NAMES.index(case)] for key in self.figures if key[1] == case})
+        numbers = sorted({key[1 + NAMES.index(case)] for key in self.figures if key[1:4:2] == (case, way)})
         return [(n, self.one(kernel, case, "exit", file, way, *((n,) if case == "own" else (1, n))))
                 for n in numbers]
 
@@ -139,10 +143,10 @@ def table(head, rows):
             *("| " + " | ".join(str(c) for c in row) + " |" for row in rows), ""]
 
 
-def summary(bench):
-    """Return the tables of costs for README.md."""
+def summary(costs):
+    """Return tables of costs for README.md and bench.md."""
     lines = []
-    for heads, rows in bench.costs():
+    for heads, rows in costs:
         changes = [two / one - 1 for _, _, one, two in rows]
         lines += table(("", *heads[1:], ""), (
             (row, number(one), number(two), f"{change:+.3%}" if abs(change) < 0.01 else f"{change:+.1%}")
@@ -181,7 +185,7 @@ def report(top, bench):
     tables = {
         "Goals": table(("goal", "figures", ""),
                        ((*goal, "met" if met else "MISSED") for *goal, met in goals(bench))),
-        "Costs": [summary(bench)],
+        "Costs": [summary(bench.costs())],
         "Many waiters of that process": waiters(bench, "own"),
         "One waiter, and many of other processes": waiters(bench, "other"),
         "Killing, memory": table(("", "patched"), (
@@ -230,7 +234,7 @@ def judge(raw, results):
     (results / "bench.json").write_text(text)
     (results / "bench.md").write_text(report(Path(__file__).parents[2], bench))
     plot(results, text)
-    print(summary(bench))
+    print(summary(bench.costs()))
     status = 0
     for goal, figures, met in goals(bench):
         print(f"{'met' if met else 'MISSED':8}{goal}: {figures}")
@@ -243,7 +247,7 @@ def documents(top, bench):
     return {
         top / "results/bench.md": report(top, bench),
         top / "README.md": fill(top / "README.md", {
-            "(<!-- by `bench.py publish` -->\n).*?(?=<!-- to here -->)": summary(bench)}),
+            "(<!-- by `bench.py publish` -->\n).*?(?=<!-- to here -->)": summary(bench.costs()[:2])}),
         top / "patches/0000-cover-letter.txt": fill(top / "patches/0000-cover-letter.txt", {
             r"^()\tinstructions .*?\n(?=\n)": letter(bench)})}
 
