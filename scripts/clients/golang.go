@@ -12,14 +12,14 @@ import (
 
 func main() {
 	done := make(chan error)
-	for _, pid := range os.Args[1:] {
-		go func(pid string) {
-			file, err := os.Open(fmt.Sprintf("/proc/%s/exithand", pid))
+	for _, path := range os.Args[1:] {
+		go func(path string) {
+			file, err := os.Open(path)
 			if err == nil {
 				_, err = io.Copy(io.Discard, file)
 			}
 			done <- err
-		}(pid)
+		}(path)
 	}
 	for range os.Args[1:] {
 		if err := <-done; err != nil {

@@ -16,13 +16,10 @@ int main(int argc, char **argv)
 	if (io_uring_queue_init(512, &ring, 0))
 		err(1, "io_uring_queue_init");
 	for (i = 1; i < argc; i++) {
-		char path[64];
-		int fd;
+		int fd = open(argv[i], O_RDONLY);
 
-		snprintf(path, sizeof(path), "/proc/%s/exithand", argv[i]);
-		fd = open(path, O_RDONLY);
 		if (fd < 0)
-			err(1, "%s", path);
+			err(1, "%s", argv[i]);
 		io_uring_prep_read(io_uring_get_sqe(&ring), fd, &byte, 1, 0);
 		io_uring_submit(&ring);
 	}

@@ -3,13 +3,13 @@
 // A child process for each process: reads in Node's thread pool would block each other.
 const { spawn } = require("child_process");
 
-const pids = process.argv.slice(2);
+const paths = process.argv.slice(2);
 let exits = 0;
 
-for (const pid of pids)
-	spawn("cat", [`/proc/${pid}/exithand`], { stdio: "inherit" }).on("exit", (code) => {
+for (const path of paths)
+	spawn("cat", [path], { stdio: "inherit" }).on("exit", (code) => {
 		if (code !== 0)
 			process.exit(1);
-		if (++exits === pids.length)
+		if (++exits === paths.length)
 			console.log(`${exits} exits`);
 	});

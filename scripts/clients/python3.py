@@ -5,8 +5,8 @@ import asyncio
 import sys
 
 
-async def exited(pid):
-    with open(f"/proc/{pid}/exithand") as file:  # noqa: ASYNC230
+async def exited(path):
+    with open(path) as file:  # noqa: ASYNC230
         done, loop = asyncio.Event(), asyncio.get_running_loop()
         loop.add_reader(file, done.set)
         try:
@@ -15,8 +15,8 @@ async def exited(pid):
             loop.remove_reader(file)
 
 
-async def main(pids):
-    await asyncio.gather(*map(exited, pids))
-    print(f"{len(pids)} exits")
+async def main(paths):
+    await asyncio.gather(*map(exited, paths))
+    print(f"{len(paths)} exits")
 
 asyncio.run(main(sys.argv[1:]))

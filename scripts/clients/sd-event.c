@@ -26,13 +26,10 @@ int main(int argc, char **argv)
 
 	must(sd_event_new(&event));
 	for (all = argc - 1; *++argv;) {
-		char path[64];
-		int fd;
+		int fd = open(*argv, O_RDONLY);
 
-		snprintf(path, sizeof(path), "/proc/%s/exithand", *argv);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			err(1, "%s", path);
+			err(1, "%s", *argv);
 		must(sd_event_add_io(event, NULL, fd, EPOLLIN, exited, NULL));
 	}
 	must(sd_event_loop(event));

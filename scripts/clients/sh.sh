@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # One cat for each process.
-for pid; do
-	cat "/proc/$pid/exithand" &
+for file; do
+	cat "$file" &
 	cats="$cats $!"
 done
 for cat in $cats; do

@@ -4,12 +4,9 @@
 use std::{env, fs, io, os::unix::fs::OpenOptionsExt};
 use tokio::{io::unix::AsyncFd, io::Interest, task::JoinSet};
 
-async fn exited(pid: String) -> io::Result<()> {
+async fn exited(path: String) -> io::Result<()> {
     // 0o4000 is O_NONBLOCK.
-    let file = fs::OpenOptions::new()
-        .read(true)
-        .custom_flags(0o4000)
-        .open(format!("/proc/{pid}/exithand"))?;
+    let file = fs::OpenOptions::new().read(true).custom_flags(0o4000).open(path)?;
     AsyncFd::with_interest(file, Interest::READABLE)?.readable().await.map(drop)
 }
 

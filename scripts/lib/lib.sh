@@ -17,13 +17,12 @@ cache=${EXITHAND_CACHE:-${XDG_CACHE_HOME:-${HOME:?}/.cache}/exithand}
 tools=$cache/tools
 CONFIG=${CONFIG:-default}
 BASE=${BASE:-}
-# Only verbs set these three. scripts/verbs/mutants sets MUTANT to the mutant's name.
-# scripts/verbs/bases sets OTHER to the kernel to test. scripts/verbs/each sets EACH=1.
+# Only verbs set these two. scripts/verbs/mutants sets MUTANT to the mutant's name.
+# scripts/verbs/each sets EACH=1.
 MUTANT=${MUTANT:-}
-OTHER=${OTHER:-}
 EACH=${EACH:-}
 V=${V:-}
-export EXITHAND_CACHE=$cache CONFIG BASE MUTANT OTHER EACH V PYTHONPATH=$lib
+export EXITHAND_CACHE=$cache CONFIG BASE MUTANT EACH V PYTHONPATH=$lib
 
 # -- messages ---------------------------------------------------------------
 
@@ -119,6 +118,8 @@ kgit() {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git -c safe.directory='*' "$@"
 }
 
+work_of() { printf '%s/kdir-%s' "$build" "$(printf '%s' "$1" | sha256sum | cut -c1-8)"; }
+
 # $work has the kernel tree and the files built from it: build/, or a directory below
 # it for each KDIR.
 KDIR=${KDIR:-}
@@ -126,10 +127,7 @@ export KDIR
 if [ -n "$KDIR" ]; then
 	[ -d "$KDIR" ] || die "KDIR=$KDIR is no directory; give the top of a Linux source tree"
 	KDIR=$(cd "$KDIR" && pwd -P)
-	work=$build/kdir-$(printf '%s' "$KDIR" | sha256sum | cut -c1-8)
-elif [ -n "$OTHER" ]; then
-	work=$build/bases/$OTHER
-	[ -d "$work/linux" ] || die "OTHER=$OTHER: this kernel is not laid out; make bases lays kernels out, and keeps a kernel that fails"
+	work=$(work_of "$KDIR")
 else
 	work=$build
 fi

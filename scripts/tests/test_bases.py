@@ -20,8 +20,8 @@ def kernel(top, version, **files):
     tree, file = top / "build/linux", top / "cache" / TARBALLS[version]
     file.parent.mkdir(parents=True, exist_ok=True)
     git(tree, "checkout", "-q", "--detach", "base")
-    if files:
-        commit(tree, "other", **files)
+    number = f"VERSION = 7\nPATCHLEVEL = {version[2]}\nSUBLEVEL = 0\n"
+    commit(tree, "other", **{"Makefile": f"# x\n{number}", "Kbuild": "", **files})
     git(tree, "-c", "tar.tar.xz.command=xz -0c", "archive", "--prefix=linux-source-x/", "-o", file, "HEAD")
     git(tree, "checkout", "-q", "exithand")
 
@@ -46,7 +46,7 @@ def bases(top, code=0, outcomes=None, **env):
     """Run make bases with these outcomes of the selftests on the kernels; "" is the one of build/linux."""
     cases = "".join(f'"{other}") {text} ;;\n' for other, text in (outcomes or {}).items())
     script(top / "scripts/verbs/test",
-           f'echo "$OTHER" >>tested\ncase "$OTHER" in\n{cases}*) echo {PASSED[1]} ;;\nesac\n')
+           f'echo ${{KDIR##*/}} >>tested\ncase "${{KDIR##*/}}" in\n{cases}*) echo {PASSED[1]} ;;\nesac\n')
     write(top / "tested", "")
     done = verb(top, "verbs/bases", code=code, **env)
     assert not done.out or (top / "build/results/bases.txt").read_text() == done.out
@@ -59,7 +59,7 @@ def test_bases(top):
     rows, ran, said = bases(top)
     assert rows == [[name, "yes", *PASSED] for name in ("7.2.10", "7.3.4", "7.4-rc1")]
     assert ran == ["7.2.10", "", "7.4-rc1"] and "does not answer: forky\n" in said
-    assert not list((top / "build/bases").iterdir())
+    assert not list((top / "build/bases").iterdir()) and not list((top / "build").glob("kdir-*"))
     # Without any suite, it cannot ask.
     for suite in SUITES:
         (top / f"scripts/lib/deb.{suite}").unlink(missing_ok=True)
@@ -73,10 +73,12 @@ def test_does_not_apply(top):
     kernel(top, "7.4", **{"rust/kernel/queue.rs": "// theirs\n"})
     rows, ran, said = bases(top, BUILD="0")
     assert [row[1:] for row in rows] == [["no", "-", "-"], ["yes", "-", "-"], ["no", "-", "-"]] and ran == []
-    assert re.search(r"0001.*7\.2\.10 .*: patch failed: fs/proc/base.c:6, hunk @@ -6,6 \+6,7 @@", said)
-    assert re.search("0002.*7.4-rc1 .*: rust/kernel/queue.rs: already exists in", said)
+    assert re.search(r"0001.*7\.2\.0 .*: patch failed: fs/proc/base.c:6, hunk @@ -6,6 \+6,7 @@", said)
+    assert re.search("0002.*7.4.0 .*: rust/kernel/queue.rs: already exists in", said)
     # On the newest 7.3.y, the series must apply.
     kernel(top, "7.3", **other)
+    for file in "cache/base/version", "scripts/lib/deb.trixie-backports":
+        write(top / file, "linux-source-7.3 7.3.5-1 \n")
     rows, ran, _ = bases(top, 11)
     assert [row[1] for row in rows] == ["no", "no", "no"] and ran == []
 
