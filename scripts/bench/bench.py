@@ -50,8 +50,7 @@ KERNEL = 2616           # goal: most bytes that PROC_EXITHAND=y adds to the kern
 REST = (
     *(("killer", metric, "", way) for way in ("does not wait", "looks every 10 ms", "waits by exithand")
       for metric in ("time", "killed")),
-    *(("memory", metric, "", "signal_cache") for metric in ("object_size", "objs_per_slab")),
-    ("memory", "bytes per file", "exithand", "kmalloc-cg-16"))
+    *(("memory", metric, "", "signal_cache") for metric in ("object_size", "objs_per_slab")))
 # The two plots, and whose waiters they count.
 PLOTS = {"own": "the process that exits", "other": "other processes"}
 # Line, color, marker and its size. They differ because the lines often coincide.

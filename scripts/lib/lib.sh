@@ -334,8 +334,10 @@ selftests_cmd() {
 	! grep -q '^CONFIG_DEBUG_KMEMLEAK=y' "$obj/.config" || touch "$run/look-for-leaks"
 }
 
-# verdict KIND: print the result of the run and return its exit code.
+# verdict KIND: print the result of the run and return its exit code. The lock is for runs
+# that end at the same time.
 verdict() {
-	python3 "$lib/verdict.py" "$1" --dir "$run" --vm-end "$vm_end" \
+	mkdir -p "$results"
+	flock "$results/.lock" python3 "$lib/verdict.py" "$1" --dir "$run" --vm-end "$vm_end" \
 		--results "$results" --config "$CONFIG${BASE:+-base}"
 }

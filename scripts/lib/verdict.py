@@ -9,7 +9,6 @@ missing file is an error.
 """
 
 import argparse
-import fcntl
 import json
 import re
 import shutil
@@ -208,24 +207,18 @@ def judge(args):
 
 
 def publish(args, wrong, summary):
-    """Replace the files of the last run in the results with those of this run.
-
-    The lock is for runs that end at the same time.
-    """
+    """Replace the files of the last run in the results with those of this run."""
     # For `exec`, the status of the command is the exit code, but no complaint.
     summary["exit"] = wrong[0][0] if wrong else args.kind == "exec" and summary["status"] or 0
     summary["wrong"] = [text for _, text in wrong]
     summary["codes"] = [code for code, _ in wrong]
     summary["when"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    args.results.mkdir(parents=True, exist_ok=True)
-    with open(args.results / ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (args.results / "summary.json").unlink(missing_ok=True)
-        for name in KEPT:
-            (args.results / name).unlink(missing_ok=True)
-            if (args.dir / name).exists():
-                shutil.copy(args.dir / name, args.results)
-        (args.results / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    (args.results / "summary.json").unlink(missing_ok=True)
+    for name in KEPT:
+        (args.results / name).unlink(missing_ok=True)
+        if (args.dir / name).exists():
+            shutil.copy(args.dir / name, args.results)
+    (args.results / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
 def main():

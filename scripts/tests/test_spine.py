@@ -180,6 +180,19 @@ def test_a_build_does_not_replace_the_kernel_of_a_run(top, name):
     assert end(run).out.split() == ["first", "first"]
 
 
+def test_results_are_of_one_run(top):
+    """Of two runs that end at the same time, one waits to write its results."""
+    (top / "build/results").mkdir()
+    with (top / "build/results/.lock").open("w") as lock:
+        subprocess.run(["flock", "-x", str(lock.fileno())], check=True, pass_fds=[lock.fileno()])
+        run = start(top, "verbs/exec", CMD="true", GUEST="leave; touch $run/../ends")
+        wait_for(top / "build/ends", run)
+        with pytest.raises(subprocess.TimeoutExpired):
+            run.wait(3)
+        assert not (top / "build/results/summary.json").exists()
+    assert end(run).code == 0
+
+
 def test_verbs_wait_for_the_lock_of_the_clone(top):
     (top / "patches").mkdir()
     with (top / "build/lock").open("w") as lock:

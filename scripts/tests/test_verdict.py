@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """verdict.py and kunit.py: the files that a guest leaves, and the exit code for them."""
 
-import fcntl
 import re
 import shutil
-from unittest import mock
 
 import pytest
 from common import CONSOLE, KTAP, OOPS, TOP, kernel, write
@@ -65,14 +63,6 @@ ENDS = [
 def test_what_the_guest_leaves(judge, code, said, what):
     done = judge(**what)
     assert done.code == code and re.search(said, done.err + done.out, re.DOTALL), done.err
-
-
-def test_results_are_of_one_run(judge, tmp_path, monkeypatch):
-    """verdict.py locks the results before it writes them."""
-    monkeypatch.setattr(fcntl, "flock", mock.Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        judge(results=tmp_path / "results")
-    assert not (tmp_path / "results/summary.json").exists()
 
 
 BUG = "<4>[    4.500001] WARNING: kernel/exit.c:901 at do_exit+0x1/0x2, CPU#1: sleep/77"
