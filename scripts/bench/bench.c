@@ -334,7 +334,7 @@ static void exits(const char *file, const char *way, int own, int other)
 	rest();
 	/* The first repetition and the first two rounds fill the caches. */
 	for (repetition = -1; repetition < REPETITIONS; repetition++) {
-		for (int round = -2; round < (own > OWN_MAX ? 1 : ROUNDS); round++) {
+		for (int round = -2; round < (own > OWN_MAX ? ROUNDS / 2 : ROUNDS); round++) {
 			uint64_t instructions = one_exit(file, own, epoll, epfd);
 
 			if (round >= 0)

@@ -42,6 +42,8 @@ WAITERS = (
 COSTS = (
     (("instructions", "unpatched", "patched"), ((BASE, "none"), (PATCHED, "none")), NOBODY),
     (("", "pidfd", "exithand"), ((PATCHED, "pidfd"), (PATCHED, "exithand")), WAITERS),
+    (("", "thin file", "patched"), ((THIN, "none"), (PATCHED, "none")),
+     [(row, None, *key) for row, _, *key in NOBODY]),
     (("", "thin file", "exithand"), ((THIN, "exithand"), (PATCHED, "exithand")),
      [(row, None, *key) for row, _, *key in WAITERS]))
 SIGNAL_STRUCT = 1000    # goal: largest size of struct signal_struct, in bytes

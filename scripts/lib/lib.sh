@@ -118,7 +118,8 @@ kgit() {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 git -c safe.directory='*' "$@"
 }
 
-work_of() { printf '%s/kdir-%s' "$build" "$(printf '%s' "$1" | sha256sum | cut -c1-8)"; }
+# work_of DIR: print the directory for the tree of KDIR=DIR, and for what is built from it.
+work_of() { (cd "$1" && printf '%s/kdir-%.8s' "$build" "$(printf '%s' "$(pwd -P)" | sha256sum)"); }
 
 # $work has the kernel tree and the files built from it: build/, or a directory below
 # it for each KDIR.

@@ -148,18 +148,18 @@ def part_cpus(session):
                              stdout=subprocess.PIPE, check=False).stdout
     found = re.findall(r"(\d+) CPU (\d)/", threads)
     for thread, number in found:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(OSError):
             os.sched_setaffinity(int(thread), cpus[int(number)::2] or cpus)
     return len(found) == 2
 
 
 def wait(child, args):
-    """Wait for the child; return False after the limit. Print progress every 20 s."""
+    """Wait for the child, and part its CPUs. Print progress; return False after the limit."""
     start, said, parted = time.monotonic(), 0, args.count
     while child.poll() is None and not stopped:
         time.sleep(0.1)
-        parted = parted or part_cpus(child.pid)
         seconds = time.monotonic() - start
+        parted = parted or seconds > PROBE_SECONDS or part_cpus(child.pid)
         if seconds >= args.limit:
             return False
         if args.say and seconds >= said + 20:

@@ -11,6 +11,7 @@ SUITES = {"trixie-backports": "linux-source-7.2 7.2.9-1\nlinux-source-7.3 7.3.4-
           "experimental": "linux-source-7.3 7.3~rc7-1~exp1\nlinux-source-7.4 7.4~rc1-1~exp1\n"}
 TARBALLS = {"7.2": "bases/linux-source-7.2_7.2.10-1.tar.xz", "7.3": "base/linux-7.3.tar.xz",
             "7.4": "bases/linux-source-7.4_7.4~rc1-1~exp1.tar.xz"}
+OLD, NEW = "7.2.10-1", "7.4~rc1-1~exp1"
 NO_BUILD = "echo exithand: the kernel does not build: fork.c >&2; exit 11"
 PASSED = ["yes", "5 passed, 0 failed, 0 skipped"]
 
@@ -58,8 +59,11 @@ def test_bases(top):
     (top / "scripts/lib/deb.forky").unlink()
     rows, ran, said = bases(top)
     assert rows == [[name, "yes", *PASSED] for name in ("7.2.10", "7.3.4", "7.4-rc1")]
-    assert ran == ["7.2.10", "", "7.4-rc1"] and "does not answer: forky\n" in said
+    assert ran == [OLD, "", NEW] and "does not answer: forky\n" in said
     assert not list((top / "build/bases").iterdir()) and not list((top / "build").glob("kdir-*"))
+    write(top / "fs-proc-exithand/new.rs", "")
+    assert "fs-proc-exithand/new.rs" in bases(top, 6)[2]
+    (top / "fs-proc-exithand/new.rs").unlink()
     # Without any suite, it cannot ask.
     for suite in SUITES:
         (top / f"scripts/lib/deb.{suite}").unlink(missing_ok=True)
@@ -84,13 +88,17 @@ def test_does_not_apply(top):
 
 
 @pytest.mark.parametrize("outcomes, code, rows", [
-    ({"7.2.10": NO_BUILD, "7.4-rc1": "exit 5"}, 0, [["no", "-"], PASSED, ["yes", "none ran (exit code 5)"]]),
-    ({"": "echo 4 passed, 1 failed, 0 skipped; exit 1", "7.2.10": "exit 6"}, 1,
+    ({OLD: NO_BUILD, NEW: "exit 5"}, 0, [["no", "-"], PASSED, ["yes", "none ran (exit code 5)"]]),
+    ({"": "echo 4 passed, 1 failed, 0 skipped; exit 1", OLD: "exit 6"}, 1,
      [["unknown", "-"], ["yes", "4 passed, 1 failed, 0 skipped (exit code 1)"], PASSED]),
-    ({"7.2.10": "exit 130"}, 130, [])])
+    ({OLD: "exit 130"}, 130, [])])
 def test_does_not_build_or_pass(top, outcomes, code, rows):
     found, _, said = bases(top, code, outcomes)
     assert [row[2:] for row in found] == rows
     assert ("fork.c" in said) == (NO_BUILD in outcomes.values())
-    # The trees of failed kernels stay for the user.
-    assert sorted(p.name for p in (top / "build/bases").glob("7*")) == sorted(filter(None, outcomes))
+    # The trees of failed kernels stay for the user, also in the next run.
+    kept = sorted((top / "build/bases").glob("7*"))
+    assert [p.name for p in kept] == sorted(filter(None, outcomes))
+    write(kept[0] / "new", "")
+    bases(top, code, outcomes)
+    assert (kept[0] / "new").exists()

@@ -146,8 +146,12 @@ def test_virtual_cpus_share_no_cpu(monkeypatch):
     thread = "(echo CPU $i/TCG >/proc/self/comm; echo; read) <&0 &"
     child = subprocess.Popen(["bash", "-c", f"for i in 0 1; do {thread} done; wait"], start_new_session=True,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert child.stdout.read(2) == b"\n\n" and vm.part_cpus(child.pid)
+    assert child.stdout.read(2) == b"\n\n"
+    args = argparse.Namespace(kernel="", dir="", initrd="", count=False, shell=False, limit=1, say="")
+    assert not vm.wait(child, args)
     vm.kill_session(child)
+    for command in vm.vng_command(args, "tcg"), vm.arm64_command(args):
+        assert "-name debug-threads=on" in " ".join(command)
     assert sorted(sets.values()) == [[1, 5], [2]]
 
 
