@@ -62,9 +62,7 @@ step() {
 		# Use KILL: after TERM, a subshell that was just forked would run our EXIT trap.
 		kill -KILL "$beat" 2>/dev/null || true
 	fi
-	if [ "$((SECONDS - start))" -ge 5 ]; then
-		note "   took $((SECONDS - start)) s"
-	fi
+	[ "$((SECONDS - start))" -lt 5 ] || note "   took $((SECONDS - start)) s"
 	return "$status"
 }
 
@@ -106,9 +104,8 @@ need_space() {
 	local free
 	mkdir -p "$1"
 	free=$(df --output=avail -BM "$1" | tail -n 1 | tr -dc 0-9)
-	if [ "$free" -lt "$2" ]; then
+	[ "$free" -ge "$2" ] ||
 		die "no space: $1 has $free MiB free, but $2 are needed; free some space, or set EXITHAND_CACHE (downloads) or move the clone (build/)"
-	fi
 }
 
 # -- which kernel -----------------------------------------------------------
@@ -201,10 +198,10 @@ version_at_least() {
 }
 
 # borrow PROGRAM CHECK ELSE 'SUITE...' 'OPTIONS' PACKAGE...: unless CHECK succeeds,
-# install PROGRAM, from the first PACKAGE, below $tools. The first of the Debian suites
-# that has all packages is used. PROGRAM runs with that suite's C library, so libc6 must
-# be among the packages. OPTIONS come before the program's arguments; $own in them is
-# the directory of the packages. ELSE tells the user what to do if this fails.
+# install PROGRAM, from the first PACKAGE of the Debian suites, below $tools. PROGRAM runs
+# with the C library of these suites, so libc6 must be among the packages. OPTIONS come
+# before the program's arguments; $own in them is the directory of the packages. ELSE tells
+# the user what to do if this fails.
 borrow() {
 	"$2" || (
 		lock "$tools/lock" "another run that installs tools"
@@ -217,38 +214,49 @@ borrow() {
 }
 
 get_borrowed() {
-	local new=$tools/$4.new root=usr/lib/x86_64-linux-gnu suite deb
-	for suite in $2; do
-		rm -rf "$new" && mkdir -p "$new" "$tools/bin" || return
-		"$lib/deb" "$new" "$suite" "${@:4}" || continue
-		for deb in "$new"/*.deb; do
-			dpkg-deb -x "$deb" "$new" || return
-		done
-		# The other programs of a package can be large.
-		find "$new/usr/bin" -type f ! -name "$1" -delete || return
-		rm -rf "$new"/*.deb "$tools/${4:?}"
-		mv "$new" "$tools/$4" || return
-		cat >"$tools/bin/$1.new" <<-EOT
-			#!/bin/sh
-			own=\$(dirname "\$0")/../$4
-			exec "\$own/$root/ld-linux-x86-64.so.2" --library-path "\$own/$root" "\$own/usr/bin/$1" $3 "\$@"
-		EOT
-		chmod +x "$tools/bin/$1.new"
-		mv "$tools/bin/$1.new" "$tools/bin/$1"
-		return
+	local new=$tools/$4.new root=usr/lib/x86_64-linux-gnu deb
+	rm -rf "$new" && mkdir -p "$new" "$tools/bin" || return
+	"$lib/deb" "$new" "$2" "${@:4}" || return
+	for deb in "$new"/*.deb; do
+		dpkg-deb -x "$deb" "$new" || return
 	done
-	return 1
+	# The other programs of a package can be large.
+	find "$new/usr/bin" -type f ! -name "$1" -delete || return
+	rm -rf "$new"/*.deb "$tools/${4:?}"
+	mv "$new" "$tools/$4" || return
+	cat >"$tools/bin/$1.new" <<-EOT
+		#!/bin/sh
+		own=\$(dirname "\$0")/../$4
+		exec "\$own/$root/ld-linux-x86-64.so.2" --library-path "\$own/$root" "\$own/usr/bin/$1" $3 "\$@"
+	EOT
+	chmod +x "$tools/bin/$1.new"
+	mv "$tools/bin/$1.new" "$tools/bin/$1"
 }
 
-# kernel_source DIR SUITE PACKAGE[=VERSION]: download a linux-source package. It
-# writes the tarball DIR/linux.tar.xz, and "PACKAGE VERSION SUITE" to DIR/version.
-kernel_source() {
-	local package=${3%%=*} deb
-	"$lib/deb" "$1" "$2" "$3" || return
+# get_kernel DIR PACKAGE[=VERSION] SUITE...: unless DIR has it, download that linux-source
+# package from the first suite that has it: DIR/linux.tar.xz is the tarball, and DIR/version
+# is "PACKAGE VERSION SUITE".
+get_kernel() (
+	lock "$1/lock" "another run that downloads the kernel source"
+	# The file version is written last: if it exists, the tarball is complete.
+	if grep -qs "^${2/=/ } " "$1/version" && [ -s "$1/linux.tar.xz" ]; then exit; fi
+	need_space "$1" 800
+	new=$(mktemp -d "$1/tmp.XXXXXX")
+	trap 'rm -rf "$new"' EXIT
+	rm -f "$1/version"
+	step source "getting ${2/=/ } (170 MB) from this machine's Debian mirror" download_kernel "$new" "${@:2}" ||
+		die "cannot get ${2/=/ }: $(why); see build/logs/source.log, or give a kernel tree with KDIR=/path/to/linux"
+	mv "$new"/{linux.tar.xz,version} "$1/"
+)
+
+download_kernel() {
+	local package=${2%%=*} suite deb
+	for suite in "${@:3}"; do
+		! "$lib/deb" "$1" "$suite" "$2" || break
+	done
 	deb=$(echo "$1/$package"_*.deb)
 	dpkg-deb --fsys-tarfile "$deb" | tar -xO "./usr/src/$package.tar.xz" >"$1/linux.tar.xz" || return
-	echo "$package $(dpkg-deb -f "$deb" Version) $2" >"$1/version" || return
-	rm "$deb"
+	echo "$package $(dpkg-deb -f "$deb" Version) $suite" >"$1/version"
 }
 
 # -- build and check --------------------------------------------------------
