@@ -24,7 +24,6 @@ import argparse
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -234,8 +233,6 @@ def main():
         parser.add_argument(f"--{name}", action="store_true")
     args = parser.parse_args()
     args.dir = args.dir.resolve()
-    if not shutil.which("vng"):
-        raise Problem("no vng in PATH; run `make run`, which installs it")
     if not args.shell:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, stop)
