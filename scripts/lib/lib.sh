@@ -245,7 +245,7 @@ get_kernel() (
 	trap 'rm -rf "$new"' EXIT
 	rm -f "$1/version"
 	step source "getting ${2/=/ } (170 MB) from this machine's Debian mirror" download_kernel "$new" "${@:2}" ||
-		die "cannot get ${2/=/ }: $(why); see build/logs/source.log, or give a kernel tree with KDIR=/path/to/linux"
+		die "cannot get ${2/=/ }: $(why); see build/logs/source.log; with your own tree: make run KDIR=/path/to/linux"
 	mv "$new"/{linux.tar.xz,version} "$1/"
 )
 
